@@ -1,0 +1,121 @@
+"""The contract between the engine and the methods.
+
+Arrays are float32 tensors ``(bands, rows, cols)`` in physical units. The engine fills nodata before
+a tile reaches a method and says with masks where; a method answers NaN where it has no answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from .cards import Card
+
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A window of the target grid with its halo, all roles on the fine grid.
+
+    Attributes:
+        arrays: By role. Single images are (bands, rows, cols). The spatiotemporal family has
+            ``coarse_target``, and ``coarse_references`` and ``fine_references`` stacked as
+            (pairs, bands, rows, cols). No NaN: nodata is filled with the band's mean.
+        masks: By role, bool, same shape as the array; False where the image has nodata.
+        row: Row of the first pixel in the target grid; negative in the halo above it.
+        col: Column of the first pixel, likewise.
+    """
+
+    arrays: Mapping[str, Tensor]
+    masks: Mapping[str, Tensor]
+    row: int = 0
+    col: int = 0
+
+    def __getitem__(self, role: str) -> Tensor:
+        return self.arrays[role]
+
+    @property
+    def valid(self) -> Tensor:
+        """(1, rows, cols) bool: every role has all its bands here, in at least one pair."""
+        valid: Tensor | None = None
+        for mask in self.masks.values():
+            complete = mask.all(dim=-3, keepdim=True)
+            if complete.dim() == 4:
+                complete = complete.any(dim=0)
+            valid = complete if valid is None else valid & complete
+        if valid is None:
+            raise ValueError("The tile has no roles.")
+        return valid
+
+    def to(self, device: torch.device) -> Tile:
+        """The same tile on another device."""
+        return Tile(
+            {role: array.to(device) for role, array in self.arrays.items()},
+            {role: mask.to(device) for role, mask in self.masks.items()},
+            self.row,
+            self.col,
+        )
+
+
+class SceneReader(Protocol):
+    """What a method may ask of the scene in ``prepare``; the engine fulfils it."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the target grid."""
+
+    @property
+    def ratio(self) -> float:
+        """Coarse over fine pixel size, the mean of both axes."""
+
+    @property
+    def days(self) -> tuple[float, ...]:
+        """Days of every reference pair from the target date; empty without dates or pairs."""
+
+    def sample(self, max_pixels: int = 4_000_000) -> Iterator[Tile]:
+        """Tiles without halo, spread evenly over the scene; all of it when it is small."""
+
+    def native(self, role: str) -> Tensor:
+        """(bands, cell_rows, cell_cols): native coarse cells under the target grid, NaN nodata."""
+
+    def cell_means(self, fine_role: str, coarse_role: str) -> Tensor:
+        """(bands, cell_rows, cell_cols): means of a fine image over the cells of a coarse one.
+
+        NaN where less than half of a cell is covered. Same cells as ``native(coarse_role)``.
+        """
+
+
+class FusionModel:
+    """A fusion method. Subclasses override ``fuse``, and ``prepare`` where they need the scene.
+
+    ``fuse`` must give the same pixels however the raster was tiled: what depends on the whole
+    image is computed in ``prepare``.
+    """
+
+    def __init__(self, card: Card, parameters: Mapping[str, Any], device: torch.device) -> None:
+        self.card = card
+        self.parameters = card.check_parameters(parameters)
+        self.device = device
+        self.notes: list[str] = []  # sentences for the report
+        self.backend = "torch"  # which kernel ran, for the report
+
+    @property
+    def halo(self) -> int:
+        """Fine pixels needed around a tile's core."""
+        return self.card.halo_pixels(self.parameters)
+
+    def prepare(self, scene: SceneReader, progress: Progress) -> None:
+        """Learn from the whole scene, once, before the first tile."""
+
+    def fuse(self, tile: Tile) -> Tensor:
+        """Fuse one tile.
+
+        Returns:
+            (bands, rows, cols) of the whole tile, halo included; NaN where there is no answer.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no fuse().")

@@ -1,0 +1,278 @@
+"""Read and validate the cards: one JSON file per method beside its module.
+
+A card says all that QGIS has to know of a method, so its form, its Processing algorithm, its
+checks and its help need no torch. Standard library only: QGIS and the worker both import this.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from .errors import CardError, InputError
+
+FOLDER = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of fusion: its roles in the order a user meets them, and whose grid it fuses on."""
+
+    name: str
+    roles: tuple[str, ...]
+    grid_role: str
+
+
+FAMILIES = {
+    "spatiotemporal": Family(
+        "Spatiotemporal fusion", ("coarse_target", "references"), "references"
+    ),
+    "pansharpening": Family("Pansharpening", ("multispectral", "panchromatic"), "panchromatic"),
+}
+_TYPES = {"int": int, "float": float, "bool": bool, "choice": str}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One setting of a method.
+
+    ``type`` is int, float, bool or choice; ``minimum`` and ``maximum`` are inclusive;
+    ``default`` may be None for "decide from the data", which ``help`` then explains.
+    """
+
+    name: str
+    label: str
+    type: str
+    default: Any
+    help: str
+    minimum: float | None = None
+    maximum: float | None = None
+    unit: str = ""
+    advanced: bool = False
+    choices: tuple[str, ...] = ()
+    odd: bool = False
+
+    def check(self, value: Any) -> Any:
+        """Return ``value`` in the parameter's type.
+
+        Raises:
+            InputError: It is of another type, outside the range or no choice.
+        """
+        if value is None or value == "":
+            if self.default is not None:
+                return self.default
+            return None
+        if self.type == "choice":
+            return self._check_choice(value)
+        if self.type == "bool":
+            return self._check_bool(value)
+        return self._check_number(value)
+
+    def _check_choice(self, value: Any) -> str:
+        if value not in self.choices:
+            raise InputError(
+                f"{self.label} is {value!r}. Choose one of: {', '.join(self.choices)}."
+            )
+        return str(value)
+
+    def _check_bool(self, value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise InputError(f"{self.label} is {value!r}. Give true or false.")
+        return value
+
+    def _check_number(self, value: Any) -> float | int:
+        wanted = "a whole number" if self.type == "int" else "a number"
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise InputError(f"{self.label} is {value!r}. Give {wanted}.")
+        if math.isnan(value) or (self.type == "int" and float(value) != int(value)):
+            raise InputError(f"{self.label} is {value!r}. Give {wanted}.")
+        low = self.minimum if self.minimum is not None else float("-inf")
+        high = self.maximum if self.maximum is not None else float("inf")
+        if not low <= value <= high:
+            raise InputError(
+                f"{self.label} is {value:g}{self._unit()}. Give a value {self.range_text()}."
+            )
+        if self.odd and int(value) % 2 == 0:
+            raise InputError(f"{self.label} is {value:g}. Give an odd number, so it has a centre.")
+        return _TYPES[self.type](value)
+
+    def _unit(self) -> str:
+        return f" {self.unit}" if self.unit else ""
+
+    def range_text(self) -> str:
+        """The allowed range in words, for messages and tooltips."""
+        if self.minimum is not None and self.maximum is not None:
+            return f"from {self.minimum:g} to {self.maximum:g}{self._unit()}"
+        if self.minimum is not None:
+            return f"of at least {self.minimum:g}{self._unit()}"
+        if self.maximum is not None:
+            return f"of at most {self.maximum:g}{self._unit()}"
+        return "of any size"
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a method wants in one role; pairs count only for the role ``references``."""
+
+    role: str
+    label: str
+    help: str = ""
+    min_bands: int = 1
+    max_bands: int | None = None
+    min_pairs: int = 1
+    max_pairs: int | None = None
+
+
+@dataclass(frozen=True)
+class Card:
+    """A method as users and the engine know it."""
+
+    id: str
+    name: str
+    family: str
+    class_name: str
+    summary: str
+    description: str
+    paper: Mapping[str, Any]
+    inputs: tuple[InputSpec, ...]
+    parameters: tuple[Parameter, ...]
+    ratio: Mapping[str, float]
+    resampling: str
+    halo: int | Mapping[str, Any]
+    cost: Mapping[str, float]
+    weights: Mapping[str, Any] | None = None
+    tags: tuple[str, ...] = field(default=())
+
+    @property
+    def module(self) -> str:
+        """Dotted name of the method's module, relative to the package ``models``."""
+        return f"{self.family}.{self.id}"
+
+    @property
+    def family_name(self) -> str:
+        return FAMILIES[self.family].name
+
+    @property
+    def grid_role(self) -> str:
+        """The role on whose grid the result lies; for ``references``, the first pair's fine."""
+        return FAMILIES[self.family].grid_role
+
+    @property
+    def citation(self) -> str:
+        """Authors, year and DOI in one line."""
+        paper = self.paper
+        return f"{paper['authors']} ({paper['year']}), doi:{paper['doi']}"
+
+    def input(self, role: str) -> InputSpec:
+        """The specification of one role.
+
+        Raises:
+            InputError: The method has no such role.
+        """
+        for spec in self.inputs:
+            if spec.role == role:
+                return spec
+        roles = ", ".join(spec.role for spec in self.inputs)
+        raise InputError(f"{self.name} has no input {role!r}. It takes {roles}.")
+
+    def check_parameters(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all parameters, defaults filled in.
+
+        Raises:
+            InputError: A value is unknown, of the wrong type or out of range.
+        """
+        known = {spec.name for spec in self.parameters}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            offered = ", ".join(sorted(known)) or "no parameters"
+            raise InputError(
+                f"{self.name} has no parameter {', '.join(unknown)}. It offers {offered}."
+            )
+        return {spec.name: spec.check(values.get(spec.name)) for spec in self.parameters}
+
+    def halo_pixels(self, parameters: Mapping[str, Any]) -> int:
+        """Fine pixels that a tile needs around its core with these parameters."""
+        if isinstance(self.halo, int):
+            return self.halo
+        return int(parameters[self.halo["half_of"]]) // 2
+
+
+@lru_cache(maxsize=None)
+def load_cards() -> dict[str, Card]:
+    """All cards by id, in alphabetical order of family and name.
+
+    Raises:
+        CardError: A card is malformed or two have the same id.
+    """
+    cards: dict[str, Card] = {}
+    for path in sorted(FOLDER.glob("*/*.json")):
+        if path.parent.name not in FAMILIES:
+            continue
+        card = read_card(path)
+        if card.id in cards:
+            raise CardError(f"{path} repeats the id {card.id!r}. Give every method its own.")
+        cards[card.id] = card
+    return dict(sorted(cards.items(), key=lambda item: (item[1].family, item[1].name)))
+
+
+def find_card(model: str) -> Card:
+    """The card of one method.
+
+    Raises:
+        InputError: There is no such method.
+    """
+    cards = load_cards()
+    if model not in cards:
+        raise InputError(f"There is no method {model!r}. Choose one of: {', '.join(cards)}.")
+    return cards[model]
+
+
+def read_card(path: Path) -> Card:
+    """Read one card and check that it is complete and consistent.
+
+    Raises:
+        CardError: It is no JSON, lacks a field, has an unknown one, or contradicts itself.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw["class_name"] = raw.pop("class")
+        raw["inputs"] = tuple(InputSpec(**spec) for spec in raw["inputs"])
+        raw["parameters"] = tuple(_parameter(spec) for spec in raw["parameters"])
+        raw["tags"] = tuple(raw.get("tags", ()))
+        card = Card(**raw)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CardError(f"{path} is no valid card: {error}. Mend the file.") from error
+    _check_card(card, path)
+    return card
+
+
+def _parameter(spec: dict[str, Any]) -> Parameter:
+    spec["choices"] = tuple(spec.get("choices", ()))
+    return Parameter(**spec)
+
+
+def _check_card(card: Card, path: Path) -> None:
+    faults = []
+    if card.id != path.stem:
+        faults.append(f"its id {card.id!r} differs from the file name")
+    if card.family != path.parent.name:
+        faults.append(f"its family {card.family!r} differs from its folder")
+    roles = FAMILIES[card.family].roles if card.family in FAMILIES else ()
+    given = tuple(spec.role for spec in card.inputs)
+    if given != roles:
+        faults.append(f"its inputs are {given}, those of its family {roles}")
+    for spec in card.parameters:
+        if spec.type not in _TYPES:
+            faults.append(f"parameter {spec.name!r} has the unknown type {spec.type!r}")
+            continue
+        try:
+            spec.check(spec.default)
+        except InputError as error:
+            faults.append(f"the default of {spec.name!r} is not allowed ({error})")
+    if faults:
+        raise CardError(f"{path} is no valid card: {'; '.join(faults)}. Mend the file.")

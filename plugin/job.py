@@ -1,0 +1,303 @@
+"""The job: everything a fusion needs to know, as plain data that round-trips through JSON.
+
+All doors build it, the worker runs it, the result carries it. Standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import date
+from typing import Any, Union
+
+from ..models.errors import InputError
+
+VERSION = 1
+HARMONISE = ("auto", "always", "never")
+
+
+@dataclass(frozen=True)
+class RasterSource:
+    """One image.
+
+    Attributes:
+        path: Anything GDAL opens.
+        bands: 1-based, in the order wanted; empty for all.
+        date: Day of the image as YYYY-MM-DD.
+        scale: Physical value = stored value * scale + offset; None: as the file says.
+        offset: See ``scale``.
+        nodata: Stored value that means "no data"; None: as the file says. NaN always does.
+        cell_size: For a coarse image that was resampled to the fine grid beforehand: the size of
+            its original cells in units of the fine image's CRS.
+        name: What to call it in messages; the file name when empty.
+    """
+
+    path: str
+    bands: tuple[int, ...] = ()
+    date: str | None = None
+    scale: float | None = None
+    offset: float | None = None
+    nodata: float | None = None
+    cell_size: float | None = None
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """What to call the image in messages."""
+        return self.name or self.path.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class ReferencePair:
+    """A coarse and a fine image of the same day."""
+
+    coarse: RasterSource
+    fine: RasterSource
+
+    @property
+    def date(self) -> str | None:
+        """The day of the pair: the fine image's, else the coarse one's."""
+        return self.fine.date or self.coarse.date
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the job may use; None lets the engine choose.
+
+    Attributes:
+        memory_mb: Memory for tiles and buffers in MiB.
+        tile: Side of a tile's core in fine pixels.
+        threads: CPU threads.
+    """
+
+    memory_mb: int | None = None
+    tile: int | None = None
+    threads: int | None = None
+
+
+Inputs = Mapping[str, Union[RasterSource, "tuple[ReferencePair, ...]"]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One fusion.
+
+    Attributes:
+        model: Id of the method's card.
+        inputs: Images by role; the role ``references`` holds pairs.
+        output: Path of the GeoTIFF to write.
+        parameters: The method's own settings; missing ones take the card's default.
+        extent: (xmin, ymin, xmax, ymax) in the fine image's CRS; None for all of it. It is
+            widened to whole fine pixels.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps`` …
+        harmonise: Fit the coarse images' radiometry to the fine one's, per band: ``auto`` (only
+            when the units clearly differ), ``always`` or ``never``.
+        backend: Kernel of the windowed search: ``auto``, ``numba`` or ``torch``.
+        limits: Memory, tile and thread limits.
+    """
+
+    model: str
+    inputs: Inputs
+    output: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    extent: tuple[float, float, float, float] | None = None
+    device: str = "auto"
+    harmonise: str = "auto"
+    backend: str = "auto"
+    limits: Limits = field(default_factory=Limits)
+    version: int = VERSION
+
+    @property
+    def references(self) -> tuple[ReferencePair, ...]:
+        pairs = self.inputs.get("references", ())
+        return pairs if isinstance(pairs, tuple) else ()
+
+    @property
+    def sources(self) -> dict[str, RasterSource]:
+        """Every image under a name that says its place: ``coarse_target``, ``fine 1`` and so on."""
+        found = {k: v for k, v in self.inputs.items() if isinstance(v, RasterSource)}
+        for number, pair in enumerate(self.references, 1):
+            found[f"coarse {number}"] = pair.coarse
+            found[f"fine {number}"] = pair.fine
+        return found
+
+    def grid_source(self, grid_role: str) -> str:
+        """The name in ``sources`` of the image on whose grid the result lies."""
+        return "fine 1" if grid_role == "references" else grid_role
+
+    @property
+    def part(self) -> str:
+        """Where the result grows until it is complete."""
+        return self.output + ".part"
+
+    def with_output(self, path: str) -> Job:
+        """The same job with another output."""
+        return replace(self, output=path)
+
+    def to_json(self) -> str:
+        """One line of JSON; NaN nodata is written as the string "nan"."""
+        return json.dumps(_plain(asdict(self)), allow_nan=False, ensure_ascii=False)
+
+    @staticmethod
+    def from_json(text: str) -> Job:
+        """Read a job.
+
+        Raises:
+            InputError: The text is no JSON, lacks a field, or a field has the wrong type.
+        """
+        try:
+            raw = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"The job is no JSON: {error}. Write it with the dialog.") from error
+        return Job.from_dict(raw)
+
+    @staticmethod
+    def from_dict(raw: Any) -> Job:
+        """Build a job from parsed JSON. Raises InputError as ``from_json`` does."""
+        if not isinstance(raw, dict):
+            raise InputError(f"The job is a {type(raw).__name__}, not an object. Write it anew.")
+        if raw.get("version", VERSION) != VERSION:
+            raise InputError(
+                f"The job has version {raw.get('version')!r}, this RasterFuse reads {VERSION}. "
+                "Build the job again with this version."
+            )
+        _only_known(Job, raw)
+        extent = raw.get("extent")
+        return Job(
+            model=_text(raw, "model"),
+            inputs=_inputs(raw.get("inputs")),
+            output=_text(raw, "output"),
+            parameters=_object(raw.get("parameters", {}), "parameters"),
+            extent=None if extent is None else _extent(extent),
+            device=_text(raw, "device", "auto"),
+            harmonise=_choice(raw, "harmonise", HARMONISE),
+            backend=_text(raw, "backend", "auto"),
+            limits=_limits(raw.get("limits", {})),
+        )
+
+
+def parse_date(text: str | None) -> date | None:
+    """The day of an ISO text, None for None.
+
+    Raises:
+        InputError: It is no date.
+    """
+    if not text:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{text!r} is no date. Write it as YYYY-MM-DD.") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _only_known(kind: type, raw: dict[str, Any]) -> None:
+    unknown = sorted(set(raw) - {item.name for item in fields(kind)})
+    if unknown:
+        raise InputError(f"The job has the unknown field {unknown[0]!r}. Remove it.")
+
+
+def _text(raw: dict[str, Any], key: str, default: str | None = None) -> str:
+    value = raw.get(key, default)
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise InputError(f"The job's {key} is {value!r}, not a text. Give one.")
+    return value
+
+
+def _choice(raw: dict[str, Any], key: str, choices: tuple[str, ...]) -> str:
+    value = raw.get(key, choices[0])
+    if value not in choices:
+        raise InputError(f"The job's {key} is {value!r}. Choose one of: {', '.join(choices)}.")
+    return str(value)
+
+
+def _object(value: Any, key: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(f"The job's {key} is {value!r}, not an object. Write it as {{…}}.")
+    return value
+
+
+def _number(value: Any, key: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, str) and value in ("nan", "inf", "-inf"):
+        return float(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InputError(f"The job's {key} is {value!r}, not a number. Give one or leave it out.")
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise InputError(f"The job's {key} is too large. Give a smaller number.") from error
+
+
+def _extent(value: Any) -> tuple[float, float, float, float]:
+    if not isinstance(value, (list, tuple)) or len(value) != 4:
+        raise InputError(f"The job's extent is {value!r}. Give [xmin, ymin, xmax, ymax].")
+    numbers = [_number(item, "extent") for item in value]
+    finite = [item for item in numbers if item is not None and math.isfinite(item)]
+    if len(finite) != 4 or finite[0] >= finite[2] or finite[1] >= finite[3]:
+        raise InputError(f"The job's extent {value!r} is empty. Give [xmin, ymin, xmax, ymax].")
+    return finite[0], finite[1], finite[2], finite[3]
+
+
+def _limits(raw: Any) -> Limits:
+    raw = _object(raw, "limits")
+    _only_known(Limits, raw)
+    for key, value in raw.items():
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and not (whole and value > 0):
+            raise InputError(f"The job's {key} is {value!r}. Give a whole number above 0.")
+    return Limits(**raw)
+
+
+def _inputs(raw: Any) -> dict[str, RasterSource | tuple[ReferencePair, ...]]:
+    raw = _object(raw, "inputs")
+    inputs: dict[str, RasterSource | tuple[ReferencePair, ...]] = {}
+    for role, value in raw.items():
+        if role == "references":
+            if not isinstance(value, list):
+                raise InputError("The job's references are no list. Give [{coarse, fine}, …].")
+            inputs[role] = tuple(_pair(item) for item in value)
+        else:
+            inputs[role] = _source(value, role)
+    return inputs
+
+
+def _pair(raw: Any) -> ReferencePair:
+    raw = _object(raw, "reference pair")
+    _only_known(ReferencePair, raw)
+    return ReferencePair(_source(raw.get("coarse"), "coarse"), _source(raw.get("fine"), "fine"))
+
+
+def _source(raw: Any, role: str) -> RasterSource:
+    raw = _object(raw, role)
+    _only_known(RasterSource, raw)
+    bands = raw.get("bands", [])
+    good = isinstance(bands, list) and all(type(band) is int and band > 0 for band in bands)
+    if not good:
+        raise InputError(f"The bands of {role} are {bands!r}. Give numbers from 1, as in [1, 2].")
+    day = raw.get("date")
+    if day is not None:
+        day = str(parse_date(_text(raw, "date")))
+    name = raw.get("name", "")
+    return RasterSource(
+        path=_text(raw, "path"),
+        bands=tuple(bands),
+        date=day,
+        scale=_number(raw.get("scale"), f"scale of {role}"),
+        offset=_number(raw.get("offset"), f"offset of {role}"),
+        nodata=_number(raw.get("nodata"), f"nodata of {role}"),
+        cell_size=_number(raw.get("cell_size"), f"cell size of {role}"),
+        name=name if isinstance(name, str) else "",
+    )
