@@ -80,13 +80,11 @@ class SceneReader(Protocol):
     def sample(self, max_pixels: int = 4_000_000) -> Iterator[Tile]:
         """Tiles without halo, spread evenly over the scene; all of it when it is small."""
 
-    def native(self, role: str) -> Tensor:
-        """(bands, cell_rows, cell_cols): native coarse cells under the target grid, NaN nodata."""
+    def cell_values(self, name: str) -> Tensor:
+        """(bands, cell_rows, cell_cols): an image over the native coarse cells, NaN for nodata.
 
-    def cell_means(self, fine_role: str, coarse_role: str) -> Tensor:
-        """(bands, cell_rows, cell_cols): means of a fine image over the cells of a coarse one.
-
-        NaN where less than half of a cell is covered. Same cells as ``native(coarse_role)``.
+        Their own values for a coarse image, means over each cell for a fine one. ``name`` is a
+        role, or ``coarse 1``, ``fine 1`` and so on for a reference pair.
         """
 
 
@@ -97,12 +95,19 @@ class FusionModel:
     image is computed in ``prepare``.
     """
 
-    def __init__(self, card: Card, parameters: Mapping[str, Any], device: torch.device) -> None:
+    def __init__(
+        self,
+        card: Card,
+        parameters: Mapping[str, Any],
+        device: torch.device,
+        backend: str = "auto",
+    ) -> None:
         self.card = card
         self.parameters = card.check_parameters(parameters)
         self.device = device
+        self.wanted_backend = backend
+        self.backend = "torch"  # which kernel runs, for the report
         self.notes: list[str] = []  # sentences for the report
-        self.backend = "torch"  # which kernel ran, for the report
 
     @property
     def halo(self) -> int:

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -202,7 +202,7 @@ class Card:
         return int(parameters[self.halo["half_of"]]) // 2
 
 
-@lru_cache(maxsize=None)
+@cache
 def load_cards() -> dict[str, Card]:
     """All cards by id, in alphabetical order of family and name.
 

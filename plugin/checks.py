@@ -225,13 +225,10 @@ def _against(name: str, info: RasterInfo, fine: RasterInfo) -> Iterator[Finding]
         yield Finding(ERROR, place, str(error))
         return
     if placed is not None:
-        how = (
-            "the same pixels as"
-            if (info.width, info.height) == (fine.width, fine.height)
-            else "the same area as"
-        )
+        same = (info.width, info.height) == (fine.width, fine.height)
+        how = "the same pixels as" if same else "the same area as"
         yield Finding(
-            WARNING, place,
+            INFO if same else WARNING, place,
             f"{info.label if not info.crs else fine.label} has no CRS. {info.label} is taken to "
             f"cover {how} {fine.label}.",
         )  # fmt: skip

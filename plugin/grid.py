@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from ..models.errors import InputError
 
@@ -70,8 +71,8 @@ def is_identity(transform: Transform) -> bool:
     return (a, b, c, d, f) == (1.0, 0.0, 0.0, 0.0, 0.0) and abs(e) == 1.0
 
 
-def apply(transform: Transform, col: float, row: float) -> tuple[float, float]:
-    """CRS coordinates of a pixel position."""
+def apply(transform: Transform, col: Any, row: Any) -> tuple[Any, Any]:
+    """CRS coordinates of a pixel position; numbers or arrays."""
     a, b, c, d, e, f = transform
     return a * col + b * row + c, d * col + e * row + f
 

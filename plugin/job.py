@@ -138,7 +138,11 @@ class Job:
 
     def to_json(self) -> str:
         """One line of JSON; NaN nodata is written as the string "nan"."""
-        return json.dumps(_plain(asdict(self)), allow_nan=False, ensure_ascii=False)
+        return json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``from_dict`` reads: nothing but texts, finite numbers, lists and objects."""
+        return _plain(asdict(self))
 
     @staticmethod
     def from_json(text: str) -> Job:

@@ -1,0 +1,3 @@
+"""The worker's side: rasterio and torch, never qgis."""
+
+VERSION = "0.1.0"

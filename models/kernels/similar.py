@@ -1,0 +1,128 @@
+"""Windowed weighting of similar pixels by thresholds: the hot loop of STARFM.
+
+One definition, two back-ends behind ``similar_sums``: numba compiles it for all cores of the CPU,
+an eager torch loop runs everywhere. For a pixel p and every pixel i of the window around it:
+
+    i counts  when  |feature_i - feature_p| < 1  and  spectral_i < spectral_limit_p
+                    and  temporal_i < temporal_limit_p
+    weight    W_p = sum of  kernel(i - p) * weight_i        over all i that count
+    sum       S_p = sum of  kernel(i - p) * weight_i * value_i
+
+A pixel that must never count (nodata) has weight 0 and a feature far from all others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+
+FAR = 1e9  # feature of a pixel that is similar to none
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What is known of every pixel of a tile, (rows, cols) float32 each, halo included.
+
+    Attributes:
+        feature: Fine value over the tolerance for similarity.
+        spectral: |fine - coarse|.
+        temporal: |coarse reference - coarse target|.
+        weight: Weight apart from the distance; 0 for nodata.
+        value: What is averaged.
+        spectral_limit: Largest spectral difference of a neighbour, seen from this pixel.
+        temporal_limit: Largest temporal difference, likewise.
+    """
+
+    feature: Tensor
+    spectral: Tensor
+    temporal: Tensor
+    weight: Tensor
+    value: Tensor
+    spectral_limit: Tensor
+    temporal_limit: Tensor
+
+
+def choose_backend(wanted: str, device: torch.device) -> str:
+    """The back-end to use: numba on the CPU where it is installed, else torch.
+
+    Raises:
+        InputError: The one that was asked for cannot run here.
+    """
+    if wanted not in ("auto", "numba", "torch"):
+        raise InputError(f"There is no back-end {wanted!r}. Choose auto, numba or torch.")
+    compiled = device.type == "cpu" and _numba_kernel() is not None
+    if wanted == "numba" and not compiled:
+        raise InputError(
+            f"The numba back-end cannot run on {device}: it needs the CPU and the package numba. "
+            "Choose auto."
+        )
+    return "numba" if compiled and wanted != "torch" else "torch"
+
+
+def similar_sums(candidates: Candidates, kernel: Tensor, backend: str) -> tuple[Tensor, Tensor]:
+    """Weights and weighted sums over similar pixels of a window.
+
+    Args:
+        candidates: A tile with a halo of ``radius`` pixels.
+        kernel: (2 * radius + 1, 2 * radius + 1) weight of every place in the window.
+        backend: ``numba`` or ``torch``.
+
+    Returns:
+        W and S of the tile without its halo, (rows - 2 radius, cols - 2 radius) each.
+    """
+    if backend == "numba":
+        return _sums_numba(candidates, kernel)
+    return _sums_torch(candidates, kernel)
+
+
+def _sums_torch(c: Candidates, kernel: Tensor) -> tuple[Tensor, Tensor]:
+    radius = len(kernel) // 2
+    rows, cols = c.feature.shape[0] - 2 * radius, c.feature.shape[1] - 2 * radius
+    core = (slice(radius, radius + rows), slice(radius, radius + cols))
+    feature = c.feature[core].clone()
+    spectral, temporal = c.spectral_limit[core].clone(), c.temporal_limit[core].clone()
+    weighted = c.weight * c.value
+    weights, sums = torch.zeros_like(feature), torch.zeros_like(feature)
+    # Masks stay float and in place: products of bool and float are several times slower.
+    mask, other = torch.empty_like(feature), torch.empty_like(feature)
+    for dy in range(2 * radius + 1):
+        for dx in range(2 * radius + 1):
+            place = (slice(dy, dy + rows), slice(dx, dx + cols))
+            torch.sub(c.feature[place], feature, out=mask).abs_().lt_(1.0)
+            mask.mul_(torch.sub(c.spectral[place], spectral, out=other).lt_(0.0))
+            mask.mul_(torch.sub(c.temporal[place], temporal, out=other).lt_(0.0))
+            mask.mul_(kernel[dy, dx])
+            weights.addcmul_(mask, c.weight[place])
+            sums.addcmul_(mask, weighted[place])
+    return weights, sums
+
+
+def _sums_numba(c: Candidates, kernel: Tensor) -> tuple[Tensor, Tensor]:
+    radius = len(kernel) // 2
+    rows, cols = c.feature.shape[0] - 2 * radius, c.feature.shape[1] - 2 * radius
+    weights, sums = torch.zeros(rows, cols), torch.zeros(rows, cols)
+    planes = (c.feature, c.spectral, c.temporal, c.weight, c.weight * c.value)
+    limits = (c.spectral_limit, c.temporal_limit)
+    arrays = [plane.contiguous().numpy() for plane in planes + limits]
+    _numba_kernel()(*arrays, kernel.contiguous().numpy(), weights.numpy(), sums.numpy())
+    return weights, sums
+
+
+_compiled: Any = None
+
+
+def _numba_kernel() -> Any:
+    """The compiled loop, or None where numba is not installed; compiled once and kept on disk."""
+    global _compiled  # noqa: PLW0603
+    if _compiled is None:
+        try:
+            from .similar_numba import similar_sums_kernel
+        except ImportError:
+            return None
+        _compiled = similar_sums_kernel
+    return _compiled

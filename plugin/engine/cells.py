@@ -1,0 +1,170 @@
+"""Coarse cells under the fine grid: which fine pixel lies in which cell, and means over cells.
+
+Nothing assumes an integer ratio, aligned grids or one CRS: a fine pixel belongs to the native
+coarse cell that holds its centre.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.warp import transform as transform_points
+from torch import Tensor
+
+from ..grid import Transform, Window, apply, invert, scale, shift
+from .raster import Grid, Raster
+
+# Memory stays bounded: beyond this many cells, k x k of them are taken together.
+_MAX_CELLS = 1_000_000
+# Positions are reprojected on a lattice of this many fine pixels and interpolated between: across
+# 16 pixels a map projection bends by far less than a hundredth of a pixel.
+_LATTICE = 16
+
+
+@dataclass(frozen=True)
+class CellGrid:
+    """The native coarse cells under the target grid.
+
+    Attributes:
+        transform: Cell to CRS; (0, 0) is the corner of the first cell here.
+        crs: The CRS of the cells.
+        rows: Rows of cells.
+        cols: Columns of cells.
+        native: The same cells as a window of the coarse file's pixels; None for cells of an image
+            that was resampled to the fine grid beforehand.
+        fine: The target grid.
+        step: Coarse pixels per cell along one axis; above 1 only for huge scenes.
+    """
+
+    transform: Transform
+    crs: CRS | None
+    rows: int
+    cols: int
+    native: Window | None
+    fine: Grid
+    step: int = 1
+
+    @property
+    def count(self) -> int:
+        return self.rows * self.cols
+
+    def index(self, window: Window) -> Tensor:
+        """(rows, cols) int64: number of the cell of every fine pixel of a window; -1 for none."""
+        rows, cols = self._positions(window)
+        row, col = np.floor(rows), np.floor(cols)
+        inside = (row >= 0) & (row < self.rows) & (col >= 0) & (col < self.cols)
+        index = np.where(inside, row * self.cols + col, -1)
+        return torch.from_numpy(index.astype(np.int64))
+
+    def _positions(self, window: Window) -> tuple[NDArray, NDArray]:
+        """Fractional (row, col) in cells of the centres of a window's fine pixels."""
+        at_rows = np.arange(window.rows) + window.row + 0.5
+        at_cols = np.arange(window.cols) + window.col + 0.5
+        if self.crs == self.fine.crs:
+            return cell_positions(self, at_rows[:, None], at_cols[None, :])
+        nodes_r = np.arange(0, window.rows + _LATTICE, _LATTICE) + window.row + 0.5
+        nodes_c = np.arange(0, window.cols + _LATTICE, _LATTICE) + window.col + 0.5
+        mesh_r, mesh_c = np.meshgrid(nodes_r, nodes_c, indexing="ij")
+        rows, cols = cell_positions(self, mesh_r, mesh_c)
+        return (
+            _interpolate(rows, window.rows, window.cols),
+            _interpolate(cols, window.rows, window.cols),
+        )
+
+
+def cell_positions(cells: CellGrid, rows: NDArray, cols: NDArray) -> tuple[NDArray, NDArray]:
+    """Fractional (row, col) in cells of positions (row, col) on the fine grid."""
+    xs, ys = apply(cells.fine.transform, cols, rows)
+    if cells.crs != cells.fine.crs:
+        shape = np.broadcast(xs, ys).shape
+        moved = transform_points(cells.fine.crs, cells.crs, np.ravel(xs), np.ravel(ys))
+        xs, ys = (np.asarray(values, dtype=np.float64).reshape(shape) for values in moved)
+    at_col, at_row = apply(invert(cells.transform), xs, ys)
+    return at_row, at_col
+
+
+def _interpolate(nodes: NDArray, rows: int, cols: int) -> NDArray:
+    """Bilinear interpolation of values on the lattice to every pixel."""
+    row, col = np.arange(rows) / _LATTICE, np.arange(cols) / _LATTICE
+    r0, c0 = row.astype(int), col.astype(int)
+    fr, fc = (row - r0)[:, None], (col - c0)[None, :]
+    above = nodes[r0][:, c0] * (1 - fc) + nodes[r0][:, c0 + 1] * fc
+    below = nodes[r0 + 1][:, c0] * (1 - fc) + nodes[r0 + 1][:, c0 + 1] * fc
+    return above * (1 - fr) + below * fr
+
+
+def native_cells(fine: Grid, transform: Transform, crs: CRS | None) -> CellGrid:
+    """The cells of a coarse raster that lie under the target grid."""
+    everything = CellGrid(transform, crs, 1, 1, None, fine)
+    edge = np.linspace(0, 1, 21)
+    around_r = np.concatenate([edge * 0, edge, edge * 0 + 1, edge]) * fine.rows
+    around_c = np.concatenate([edge, edge * 0 + 1, edge, edge * 0]) * fine.cols
+    at_row, at_col = cell_positions(everything, around_r, around_c)
+    good = np.isfinite(at_row) & np.isfinite(at_col)
+    top, left = math.floor(at_row[good].min()), math.floor(at_col[good].min())
+    bottom, right = math.ceil(at_row[good].max()), math.ceil(at_col[good].max())
+    rows, cols = max(bottom - top, 1), max(right - left, 1)
+    step = math.ceil(math.sqrt(rows * cols / _MAX_CELLS))
+    rows, cols = math.ceil(rows / step), math.ceil(cols / step)
+    window = Window(top, left, rows * step, cols * step)
+    start = scale(shift(transform, top, left), step, step)
+    return CellGrid(start, crs, rows, cols, window, fine, step)
+
+
+def block_cells(fine: Grid, columns: float, rows: float) -> CellGrid:
+    """Cells of ``rows`` x ``columns`` fine pixels that start at the target grid's corner."""
+    transform = scale(fine.transform, columns, rows)
+    count_rows, count_cols = math.ceil(fine.rows / rows), math.ceil(fine.cols / columns)
+    return CellGrid(transform, fine.crs, count_rows, count_cols, None, fine)
+
+
+def native_values(raster: Raster, cells: CellGrid) -> Tensor:
+    """(bands, cell_rows, cell_cols): a coarse file's own values in the cells, NaN for nodata."""
+    if cells.native is None:
+        raise ValueError("These cells are not the raster's own pixels.")
+    window, step, strips = cells.native, cells.step, []
+    per_strip = max(_MAX_CELLS // (cells.cols * step * step), 1)
+    for first in range(0, cells.rows, per_strip):
+        count = min(per_strip, cells.rows - first)
+        strip = Window(window.row + first * step, window.col, count * step, window.cols)
+        values = torch.from_numpy(raster.read_native(strip))
+        blocks = values.reshape(len(values), count, step, cells.cols, step)
+        strips.append(blocks.nanmean(dim=(2, 4)))
+    return torch.cat(strips, dim=1)
+
+
+class CellMeans:
+    """Running means of a fine image over coarse cells."""
+
+    def __init__(self, cells: CellGrid, bands: int) -> None:
+        self.cells = cells
+        self._sums = torch.zeros(bands, cells.count, dtype=torch.float64)
+        self._counts = torch.zeros(bands, cells.count, dtype=torch.float64)
+        self._pixels = torch.zeros(cells.count, dtype=torch.float64)
+
+    def add(self, values: Tensor, index: Tensor) -> None:
+        """Add a window: (bands, rows, cols) with NaN for nodata, and its cell numbers."""
+        flat, where = values.reshape(len(values), -1).double().cpu(), index.reshape(-1)
+        inside = where >= 0
+        flat, where = flat[:, inside], where[inside]
+        self._pixels += torch.bincount(where, minlength=self.cells.count)
+        for band, row in enumerate(flat):
+            valid = torch.isfinite(row)
+            at = where[valid]
+            self._sums[band] += torch.bincount(at, row[valid], minlength=self.cells.count)
+            self._counts[band] += torch.bincount(at, minlength=self.cells.count)
+
+    def means(self, coverage: float = 0.5) -> Tensor:
+        """(bands, cell_rows, cell_cols) float32; NaN where less than ``coverage`` is covered.
+
+        Coverage is measured against the fullest cell, so cells cut by the border count less.
+        """
+        full = self._pixels.max().clamp(min=1)
+        means = self._sums / self._counts
+        means[self._counts < coverage * full] = torch.nan
+        return means.reshape(-1, self.cells.rows, self.cells.cols).float()

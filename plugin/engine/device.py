@@ -1,0 +1,79 @@
+"""Which devices there are, and what a job may use of them."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from ...models.errors import InputError
+
+
+def memory_mb() -> int:
+    """Memory of this machine that is free for use, in MiB; 4096 where it cannot be told."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) // 1024
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**21
+    except (OSError, ValueError, AttributeError):
+        return 4096
+
+
+def devices() -> list[dict[str, object]]:
+    """The devices to compute on, best first, as the protocol's ``hello`` lists them."""
+    found: list[dict[str, object]] = []
+    if torch.cuda.is_available():
+        for number in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(number)
+            found.append(
+                {
+                    "id": f"cuda:{number}",
+                    "name": properties.name,
+                    "memory_mb": properties.total_memory // 2**20,
+                }
+            )
+    if torch.backends.mps.is_available():
+        found.append({"id": "mps", "name": "Apple GPU", "memory_mb": memory_mb()})
+    cores = os.cpu_count() or 1
+    found.append({"id": "cpu", "name": f"CPU, {cores} cores", "memory_mb": memory_mb()})
+    return found
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device for ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+
+    Raises:
+        InputError: There is no such device here.
+    """
+    known = [str(device["id"]) for device in devices()]
+    if wanted == "auto":
+        return torch.device(known[0])
+    name = "cuda:0" if wanted == "cuda" else wanted
+    if name not in known:
+        raise InputError(
+            f"There is no device {wanted!r} here. Choose auto or one of: {', '.join(known)}."
+        )
+    return torch.device(name)
+
+
+def tile_memory_bytes(limit_mb: int | None) -> float:
+    """Memory for one tile: a quarter of the limit, since reading and writing hold tiles too."""
+    budget = limit_mb if limit_mb is not None else min(memory_mb() // 4, 4096)
+    return budget * 2**20 / 4
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Most memory that this process held so far, plus the GPU's, in MiB."""
+    own = 0.0
+    try:
+        import resource
+
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        own = used / (2**20 if os.uname().sysname == "Darwin" else 2**10)
+    except (ImportError, AttributeError):  # Windows
+        own = 0.0
+    if device.type == "cuda":
+        own += torch.cuda.max_memory_allocated(device) / 2**20
+    return own

@@ -1,0 +1,283 @@
+"""The scene: all images of a job on one target grid, window by window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import date
+
+import torch
+from rasterio.io import DatasetReader
+from torch import Tensor
+
+from ...models.base import Progress, Tile
+from ...models.cards import Card
+from ...models.errors import InputError
+from ..checks import INFO, WARNING, check_job, coarse_ratio, first_error
+from ..grid import Window, shift, window_of
+from ..job import Job, parse_date
+from .cells import CellGrid, CellMeans, block_cells, native_cells, native_values
+from .radiometry import Harmonisation, harmonise
+from .raster import Grid, Raster, info_of, open_dataset, placed_transform, transform_of
+from .tiles import sample_windows
+
+_SAMPLE = 4_000_000  # pixels read for statistics, spread over the scene
+_USUAL_RATIO = 16  # MODIS against Landsat: assumed where the coarse cell size cannot be found
+
+
+class Scene:
+    """The images of a job. Use as a context manager; it closes the files.
+
+    Fulfils ``models.base.SceneReader``. Not thread-safe: one thread reads at a time.
+
+    Raises:
+        InputError: The inputs do not fit together.
+        RasterReadError: An image cannot be read.
+    """
+
+    def __init__(self, job: Job, card: Card) -> None:
+        self.job = job
+        self.card = card
+        self.warnings: list[str] = []
+        self.notes: list[str] = []
+        self.harmonisation: Harmonisation | None = None
+        self._files = ExitStack()
+        self._means: dict[str, Tensor] = {}
+        self._cells: dict[str, Tensor] = {}
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Scene:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._files.close()
+
+    # --- what the images are -------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.grid.rows, self.grid.cols
+
+    @property
+    def main_coarse(self) -> str:
+        """The role whose cells the result has to agree with."""
+        return "coarse_target" if self.card.family == "spatiotemporal" else "multispectral"
+
+    @property
+    def bands(self) -> int:
+        """Bands of the result."""
+        return len(self.rasters[self.main_coarse].bands)
+
+    @property
+    def days(self) -> tuple[float, ...]:
+        target = self._target_day()
+        pairs = [parse_date(pair.date) for pair in self.job.references]
+        if target is None or not any(pairs):
+            return ()
+        known = [abs((day - target).days) for day in pairs if day]
+        usual = sum(known) / len(known)
+        return tuple(float(abs((day - target).days)) if day else usual for day in pairs)
+
+    @property
+    def nearest_pair(self) -> int:
+        """Index of the reference pair nearest in time to the target."""
+        days = self.days
+        return min(range(len(days)), key=days.__getitem__) if days else 0
+
+    @property
+    def template(self) -> Raster:
+        """The image whose type, scale, nodata and band names the result takes."""
+        return self.rasters["fine 1" if self.job.references else self.main_coarse]
+
+    def _target_day(self) -> date | None:
+        source = self.job.sources.get("coarse_target")
+        return parse_date(source.date) if source else None
+
+    # --- opening ------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        sources = self.job.sources
+        fine_name = self.job.grid_source(self.card.grid_role)
+        if fine_name not in sources:
+            raise InputError(first_error(check_job(self.job, self.card, {})) or "No fine image.")
+        opened = {}
+        for name, source in sources.items():
+            opened[name] = self._files.enter_context(open_dataset(source))
+        fine = opened[fine_name]
+        infos = {name: info_of(sources[name], data, fine) for name, data in opened.items()}
+        findings = check_job(self.job, self.card, infos)
+        sentence = first_error(findings)
+        if sentence is not None:
+            raise InputError(sentence)
+        self.warnings += [item.sentence for item in findings if item.level == WARNING]
+        self.notes += [item.sentence for item in findings if item.level == INFO]
+        self.grid = self._target_grid(fine)
+        self.rasters: dict[str, Raster] = {}
+        for name, data in opened.items():
+            placed = placed_transform(sources[name], data, sources[fine_name], fine)
+            raster = Raster(sources[name], data, self.grid, placed, self.card.resampling)
+            self.rasters[name] = self._files.enter_context(_closing(raster))
+        ratio_x, ratio_y = coarse_ratio(
+            self.job, self.main_coarse, infos[self.main_coarse], infos[fine_name]
+        )
+        self._set_cells(ratio_x, ratio_y)
+
+    def _target_grid(self, fine: DatasetReader) -> Grid:
+        transform = transform_of(fine)
+        window = Window(0, 0, fine.height, fine.width)
+        if self.job.extent is not None:
+            window = window_of(self.job.extent, transform, fine.width, fine.height)
+        start = shift(transform, window.row, window.col)
+        return Grid(start, window.rows, window.cols, fine.crs)
+
+    def _set_cells(self, ratio_x: float, ratio_y: float) -> None:
+        """Find the coarse cells: the file's own pixels, or those it was resampled from."""
+        coarse = self.rasters[self.main_coarse]
+        self.ratio = (ratio_x + ratio_y) / 2
+        if self.card.family != "spatiotemporal" or (
+            coarse.source.cell_size is None and self.ratio >= 1.5
+        ):
+            self.cells: CellGrid = native_cells(self.grid, coarse.transform, coarse.crs)
+            return
+        if coarse.source.cell_size is None:
+            found = self._block_size()
+            self.ratio = found or _USUAL_RATIO
+            self.notes.append(
+                f"{coarse.source.label} consists of blocks of {found} x {found} fine pixels; they "
+                "are taken for its original cells."
+                if found
+                else f"The original cell size of {coarse.source.label} is not known. The trust "
+                f"check uses blocks of {_USUAL_RATIO} x {_USUAL_RATIO} fine pixels; state the "
+                "cell size to make it exact."
+            )
+            ratio_x = ratio_y = self.ratio
+        self.cells = block_cells(self.grid, ratio_x, ratio_y)
+
+    def _block_size(self) -> int | None:
+        """Side of the blocks of equal values in a coarse image resampled by nearest neighbour."""
+        window = Window(0, 0, min(self.grid.rows, 512), min(self.grid.cols, 512))
+        values = self.rasters[self.main_coarse].read(window)[0]
+        changes = (values[:, 1:] != values[:, :-1]).any(axis=0).nonzero()[0]
+        gaps = [int(gap) for gap in changes[1:] - changes[:-1]]
+        if len(gaps) < 3:
+            return None
+        side = max(set(gaps), key=gaps.count)
+        return side if side > 1 and gaps.count(side) > 0.8 * len(gaps) else None
+
+    # --- learning from the whole scene ---------------------------------------------------------
+
+    def learn(self, progress: Progress) -> None:
+        """Band means, cell means and harmonisation, from one pass over a sample of the scene.
+
+        Raises:
+            InputError: An image has no valid pixel on the target grid.
+        """
+        averaged = {
+            name: CellMeans(self.cells, len(raster.bands))
+            for name, raster in self.rasters.items()
+            if not self._is_native(raster)
+        }
+        sums = {name: torch.zeros(2, len(r.bands)).double() for name, r in self.rasters.items()}
+        windows = list(sample_windows(*self.shape, _SAMPLE))
+        for done, window in enumerate(windows, 1):
+            index = self.cells.index(window) if averaged else None
+            for name, raster in self.rasters.items():
+                values = torch.from_numpy(raster.read(window))
+                valid = torch.isfinite(values)
+                sums[name][0] += values.double().where(valid, 0.0).sum(dim=(1, 2))
+                sums[name][1] += valid.sum(dim=(1, 2))
+                if index is not None and name in averaged:
+                    averaged[name].add(values, index)
+            progress(done / len(windows))
+        whole = sum(w.rows * w.cols for w in windows) == self.grid.rows * self.grid.cols
+        for name, (total, count) in sums.items():
+            self._check_valid(name, count, whole)
+            self._means[name] = torch.where(count > 0, total / count.clamp(min=1), 0.0).float()
+        self._cells = {name: means.means() for name, means in averaged.items()}
+        if self.job.references:
+            self._harmonise()
+
+    def _check_valid(self, name: str, count: Tensor, whole: bool) -> None:
+        if whole and not count.any():
+            raise InputError(
+                f"{self.rasters[name].source.label} has no valid pixel in the area of the fine "
+                "image: all is nodata. Choose another image, extent or nodata value."
+            )
+
+    def _is_native(self, raster: Raster) -> bool:
+        """Whether the coarse cells are this file's own pixels."""
+        main = self.rasters[self.main_coarse]
+        own = (raster.transform, raster.crs) == (main.transform, main.crs)
+        return own and self.cells.native is not None
+
+    def _harmonise(self) -> None:
+        pairs = range(1, len(self.job.references) + 1)
+        coarse = torch.cat([self.cell_values(f"coarse {k}").flatten(1) for k in pairs], dim=1)
+        fine = torch.cat([self.cell_values(f"fine {k}").flatten(1) for k in pairs], dim=1)
+        self.harmonisation = harmonise(self.job.harmonise, coarse, fine)
+        if self.harmonisation.applied or any(fit.other_units for fit in self.harmonisation.fits):
+            self.warnings.append(self.harmonisation.reason)
+        for name in self._coarse_names:
+            means = self._means[name][:, None, None]
+            self._means[name] = self.harmonisation.apply(means)[:, 0, 0]
+            if name in self._cells:
+                self._cells[name] = self.harmonisation.apply(self._cells[name])
+
+    @property
+    def _coarse_names(self) -> list[str]:
+        return [name for name in self.rasters if name.startswith("coarse")]
+
+    def cell_values(self, name: str) -> Tensor:
+        """(bands, cell_rows, cell_cols): an image over the coarse cells, NaN for nodata.
+
+        The file's own values for a coarse image, means of a sample of the scene for a fine one.
+        ``name`` is a role, or ``coarse 1``, ``fine 1`` … for a reference pair.
+        """
+        if name not in self._cells:
+            values = native_values(self.rasters[name], self.cells)
+            if self.harmonisation is not None and name in self._coarse_names:
+                return self.harmonisation.apply(values)
+            return values
+        return self._cells[name]
+
+    # --- windows ------------------------------------------------------------------------------
+
+    def sample(self, max_pixels: int = _SAMPLE) -> Iterator[Tile]:
+        """Tiles without halo, spread evenly over the scene; all of it when it is small."""
+        for window in sample_windows(*self.shape, max_pixels):
+            yield self.tile(window)
+
+    def tile(self, window: Window) -> Tile:
+        """All images in a window of the target grid, nodata filled and masked."""
+        arrays: dict[str, Tensor] = {}
+        masks: dict[str, Tensor] = {}
+        for name in self.rasters:
+            arrays[name], masks[name] = self._filled(name, window)
+        pairs = len(self.job.references)
+        for kind in ("coarse", "fine") if pairs else ():
+            names = [f"{kind} {k}" for k in range(1, pairs + 1)]
+            arrays[f"{kind}_references"] = torch.stack([arrays.pop(name) for name in names])
+            masks[f"{kind}_references"] = torch.stack([masks.pop(name) for name in names])
+        return Tile(arrays, masks, window.row, window.col)
+
+    def _filled(self, name: str, window: Window) -> tuple[Tensor, Tensor]:
+        values = torch.from_numpy(self.rasters[name].read(window))
+        if self.harmonisation is not None and name in self._coarse_names:
+            values = self.harmonisation.apply(values)
+        valid = torch.isfinite(values)
+        return values.where(valid, self._means[name][:, None, None]), valid
+
+
+@contextmanager
+def _closing(raster: Raster) -> Iterator[Raster]:
+    try:
+        yield raster
+    finally:
+        raster.close()

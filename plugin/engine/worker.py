@@ -1,0 +1,256 @@
+"""The worker process: reads jobs as JSON lines, or runs one job file from a shell.
+
+    python plugin/engine/worker.py job.json     run one job; the report goes to standard output
+    python plugin/engine/worker.py --probe      say what is installed
+    python plugin/engine/worker.py              speak the protocol on standard input and output
+
+The protocol (version 1): ``hello`` first; then ``run``, ``cancel`` and ``quit`` come in,
+``progress``, ``log``, ``result`` and ``error`` go out. Pixels never cross the pipe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import json
+import os
+import platform
+import queue
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any, TextIO
+
+PROTOCOL = 1
+_REQUIRED = ("torch", "rasterio", "numpy")
+_OPTIONAL = ("numba",)
+_GRACE = 5.0  # seconds that a job may take to end after QGIS is gone
+
+
+def _register_package() -> None:
+    """Make the checkout importable as ``rasterfuse``, whatever its folder is called."""
+    root = Path(__file__).resolve().parents[2]
+    # The script's own folder would let ``import device`` find our modules: drop it.
+    sys.path[:] = [
+        path for path in sys.path if Path(path or ".").resolve() != root / "plugin/engine"
+    ]
+    spec = importlib.util.spec_from_file_location(
+        "rasterfuse", root / "__init__.py", submodule_search_locations=[str(root)]
+    )
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{root} is no RasterFuse folder.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["rasterfuse"] = module
+    spec.loader.exec_module(module)
+
+
+if "rasterfuse" not in sys.modules:
+    _register_package()
+
+from rasterfuse.models.errors import FusionError  # noqa: E402
+from rasterfuse.plugin.engine import VERSION  # noqa: E402
+from rasterfuse.plugin.job import Job  # noqa: E402
+
+
+def hello() -> dict[str, Any]:
+    """Versions, devices and readable formats; ``missing`` names what cannot be imported."""
+    packages: dict[str, str | None] = {}
+    missing = []
+    for name in _REQUIRED + _OPTIONAL:
+        try:
+            packages[name] = importlib.import_module(name).__version__
+        except Exception as error:  # a broken library raises anything, OSError of a DLL included
+            packages[name] = None
+            print(f"{name} cannot be imported: {error!r}", file=sys.stderr)
+            if name in _REQUIRED:
+                missing.append(name)
+    message = {
+        "type": "hello",
+        "protocol": PROTOCOL,
+        "version": VERSION,
+        "python": platform.python_version(),
+        "packages": packages,
+        "missing": missing,
+        "devices": [],
+        "drivers": [],
+    }
+    if not missing:
+        from rasterfuse.plugin.engine.device import devices
+        from rasterio.env import Env
+
+        with Env() as env:
+            message["drivers"] = sorted(env.drivers())
+        message["devices"] = devices()
+    return message
+
+
+def error_message(error: BaseException) -> dict[str, str]:
+    """An exception as the protocol's ``error``: code, sentence for the user, detail for the log."""
+    detail = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    if isinstance(error, FusionError):
+        return {"code": error.code, "sentence": error.sentence, "detail": detail}
+    sentence = (
+        f"Something unexpected went wrong in RasterFuse ({type(error).__name__}: {error}). Nothing "
+        "was written; please report it with the log."
+    )
+    return {"code": "internal", "sentence": sentence, "detail": detail}
+
+
+class Worker:
+    """Speaks the protocol: one thread listens, the main thread works."""
+
+    def __init__(self, lines: TextIO, out: TextIO, idle: float) -> None:
+        self._lines = lines
+        self._out = out
+        self._idle = idle
+        self._lock = threading.Lock()
+        self._jobs: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._cancelled: set[str] = set()
+        self._gone = threading.Event()
+        self._part = ""
+
+    def serve(self) -> int:
+        """Work until told to quit, left idle, or QGIS is gone."""
+        self._send(hello())
+        threading.Thread(target=self._listen, daemon=True).start()
+        while True:
+            try:
+                message = self._jobs.get(timeout=self._idle)
+            except queue.Empty:
+                return 0
+            if message is None:
+                return 0
+            self._work(message)
+
+    def _listen(self) -> None:
+        for line in self._lines:
+            try:
+                message = json.loads(line)
+                kind = message["type"]
+            except (ValueError, KeyError, TypeError, RecursionError):
+                self._send({"type": "log", "id": "", "level": "warning",
+                            "text": f"This line is no message: {line[:80]!r}"})  # fmt: skip
+                continue
+            if kind == "cancel":
+                self._cancelled.add(str(message.get("id")))
+            elif kind == "run":
+                self._jobs.put(message)
+            elif kind == "quit":
+                break
+        self._leave()
+
+    def _leave(self) -> None:
+        """QGIS said quit or is gone: end the job that runs, at the latest after the grace."""
+        self._gone.set()
+        self._jobs.put(None)
+        timer = threading.Timer(_GRACE, self._abandon)
+        timer.daemon = True
+        timer.start()
+
+    def _abandon(self) -> None:
+        if self._part and os.path.exists(self._part):
+            os.remove(self._part)
+        os._exit(1)
+
+    def _work(self, message: dict[str, Any]) -> None:
+        number = str(message.get("id"))
+        try:
+            report = self._run(number, message)
+        except Exception as error:
+            self._send({"type": "error", "id": number, **error_message(error)})
+        else:
+            self._send({"type": "result", "id": number, "path": report["path"], "report": report})
+        finally:
+            self._part = ""
+            self._cancelled.discard(number)
+
+    def _run(self, number: str, message: dict[str, Any]) -> dict[str, Any]:
+        from rasterfuse.plugin.engine import pipeline
+
+        job = Job.from_dict(message.get("job"))
+        self._part = job.part
+
+        def on_progress(stage: str, fraction: float) -> None:
+            self._send({"type": "progress", "id": number, "stage": stage, "fraction": fraction})
+
+        def is_cancelled() -> bool:
+            return number in self._cancelled or self._gone.is_set()
+
+        return pipeline.run(job, on_progress, is_cancelled)
+
+    def _send(self, message: dict[str, Any]) -> None:
+        with self._lock:
+            try:
+                self._out.write(to_line(message))
+                self._out.flush()
+            except (BrokenPipeError, ValueError):
+                self._gone.set()
+
+
+def to_line(message: dict[str, Any]) -> str:
+    """A message as one line of strict JSON: what is not a finite number becomes null."""
+    return json.dumps(_finite(message), allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def run_file(path: str, out: TextIO) -> int:
+    """Run the job in a file; 0 when it worked, 1 with the sentence on standard error when not."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        print(f"{path} cannot be read ({error}). Give the path of a job file.", file=sys.stderr)
+        return 1
+    stages: list[str] = []
+
+    def on_progress(stage: str, fraction: float) -> None:
+        if stage not in stages:
+            stages.append(stage)
+            print(f"{fraction:4.0%} {stage}", file=sys.stderr, flush=True)
+
+    try:
+        from rasterfuse.plugin.engine import pipeline
+
+        report = pipeline.run(Job.from_json(text), on_progress)
+    except ImportError as error:
+        print(f"This Python lacks a library ({error}). Install torch and rasterio.",
+              file=sys.stderr)  # fmt: skip
+        return 1
+    except FusionError as error:
+        print(error.sentence, file=sys.stderr)
+        return 1
+    out.write(json.dumps(_finite(report), indent=2, ensure_ascii=False) + "\n")
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description="The RasterFuse worker.")
+    parser.add_argument("job", nargs="?", help="a job file to run")
+    parser.add_argument("--probe", action="store_true", help="say what is installed and leave")
+    parser.add_argument("--idle", type=float, default=300, help="seconds to wait for a job")
+    options = parser.parse_args(arguments)
+    # Libraries that print must not disturb the protocol: they get standard error.
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
+    os.dup2(2, 1)
+    if options.probe:
+        out.write(to_line(hello()))
+        out.flush()
+        return 0
+    if options.job:
+        return run_file(options.job, out)
+    lines = os.fdopen(os.dup(0), "r", encoding="utf-8", errors="replace")
+    return Worker(lines, out, options.idle).serve()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

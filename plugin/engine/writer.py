@@ -1,0 +1,204 @@
+"""Write the result: a tiled, compressed GeoTIFF that appears only when it is complete."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from types import TracebackType
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
+from rasterio.errors import RasterioError
+from rasterio.transform import Affine
+from rasterio.windows import Window as RasterioWindow
+from torch import Tensor
+
+from ...models.errors import OutputError
+from ..grid import Window, is_identity
+from .raster import Grid, Raster, quiet
+from .tiles import BLOCK
+
+
+class Writer:
+    """The growing result. Use as a context manager; leaving with an error removes it.
+
+    Args:
+        path: Where the complete result will be; it grows beside it as ``path.part``.
+        grid: The target grid.
+        template: Image whose type, scale, offset, nodata and band names the result takes.
+        tags: GeoTIFF tags, e.g. the job.
+
+    Raises:
+        OutputError: The file cannot be written, for want of space or rights.
+    """
+
+    def __init__(self, path: str, grid: Grid, template: Raster, tags: Mapping[str, str]) -> None:
+        self.path = path
+        self.part = path + ".part"
+        self.clipped = 0
+        self.valid = 0
+        self.bands = len(template.bands)
+        file, numbers = template.dataset, template.bands
+        self.dtype = np.dtype(file.dtypes[numbers[0] - 1])
+        self.nodata = _nodata(template, self.dtype)
+        self._scales, self._offsets = template.radiometry
+        self._gdal_errors = _GdalErrors()
+        logging.getLogger("rasterio._err").addHandler(self._gdal_errors)
+        logging.getLogger("rasterio._env").addHandler(self._gdal_errors)
+        profile = {
+            "driver": "GTiff", "width": grid.cols, "height": grid.rows, "count": self.bands,
+            "dtype": self.dtype.name, "nodata": self.nodata, "tiled": True,
+            "blockxsize": BLOCK, "blockysize": BLOCK, "interleave": "band",
+            "compress": "deflate", "predictor": 3 if self.dtype.kind == "f" else 2,
+            "BIGTIFF": "IF_SAFER", "num_threads": "all_cpus",
+            "photometric": "minisblack", "alpha": "unspecified",
+        }  # fmt: skip
+        if grid.crs or not is_identity(grid.transform):
+            profile.update(crs=grid.crs, transform=Affine(*grid.transform))
+        try:
+            with quiet():
+                self._file = rasterio.open(self.part, "w", **profile)
+            self._describe(template, tags)
+        except (RasterioError, OSError, ValueError) as error:
+            raise self._failure(error) from error
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for name in ("rasterio._err", "rasterio._env"):
+            logging.getLogger(name).removeHandler(self._gdal_errors)
+        try:
+            self._file.close()
+        except (RasterioError, OSError) as fault:
+            if error is None:
+                raise self._failure(fault) from fault
+        finally:
+            remove_part(self.part)
+
+    def write(self, values: Tensor, window: Window) -> None:
+        """Write a tile's core: (bands, rows, cols), physical units, NaN for nodata."""
+        stored = self._stored(values.cpu().numpy())
+        place = RasterioWindow(window.col, window.row, window.cols, window.rows)
+        try:
+            self._file.write(stored, window=place)
+        except (RasterioError, OSError) as error:
+            raise self._failure(error) from error
+        self._gdal_errors.check(self._failure)
+
+    def finish(self) -> None:
+        """Close, verify and rename; after this the result is complete.
+
+        Raises:
+            OutputError: The file is not complete, or the old one cannot be replaced.
+        """
+        try:
+            self._file.close()
+        except (RasterioError, OSError) as error:
+            raise self._failure(error) from error
+        self._gdal_errors.check(self._failure)
+        self._verify()
+        try:
+            os.replace(self.part, self.path)
+        except OSError as error:
+            raise OutputError(
+                f"{self.path} cannot be replaced ({error.strerror}). Close it where it is open, "
+                "or choose another name."
+            ) from error
+
+    def _verify(self) -> None:
+        # GDAL reports a full disk when it flushes, and not always as an exception: look.
+        try:
+            with quiet(), rasterio.open(self.part) as file:
+                for _, window in file.block_windows(1):
+                    file.read(window=window)
+        except (RasterioError, OSError) as error:
+            raise self._failure(error) from error
+
+    def _describe(self, template: Raster, tags: Mapping[str, str]) -> None:
+        file, source = self._file, template.dataset
+        file.update_tags(**tags)
+        # The file's own scale, not a stated one: stored values then mean the same in both files.
+        file.scales = tuple(source.scales[band - 1] for band in template.bands)
+        file.offsets = tuple(source.offsets[band - 1] for band in template.bands)
+        for target, band in enumerate(template.bands, 1):
+            file.set_band_description(target, source.descriptions[band - 1] or f"Band {band}")
+            kept = {k: v for k, v in source.tags(band).items() if not k.startswith("STATISTICS_")}
+            file.update_tags(target, **kept)
+        file.colorinterp = [ColorInterp.gray] + [ColorInterp.undefined] * (self.bands - 1)
+
+    def _stored(self, physical: NDArray[np.float32]) -> NDArray:
+        """Physical values in the file's type; counts what had to be clipped."""
+        missing = ~np.isfinite(physical)
+        self.valid += int((~missing).all(axis=0).sum())
+        values = (physical.astype(np.float64) - self._offsets) / self._scales
+        if self.dtype.kind == "f":
+            stored = values.astype(self.dtype)
+        else:
+            limits = np.iinfo(self.dtype)
+            whole = np.rint(np.where(missing, 0, values))
+            self.clipped += int(((whole < limits.min) | (whole > limits.max)).sum())
+            whole = np.clip(whole, limits.min, limits.max)
+            if self.nodata is not None:
+                # A valid value must not turn into nodata by chance.
+                step = 1 if self.nodata < limits.max else -1
+                whole[whole == self.nodata] += step
+            stored = whole.astype(self.dtype)
+        if self.nodata is not None:
+            stored[missing] = self.nodata
+        return stored
+
+    def _failure(self, error: Exception | str) -> OutputError:
+        folder = os.path.dirname(os.path.abspath(self.path))
+        try:
+            free = f"{shutil.disk_usage(folder).free / 1e6:.0f} MB are free there"
+        except OSError:
+            free = "the folder is gone"
+        return OutputError(
+            f"{self.path} cannot be written ({error}; {free}). Free some space or choose another "
+            "folder.",
+            detail=str(error),
+        )
+
+
+class _GdalErrors(logging.Handler):
+    """Keeps what GDAL says of failed writes, which rasterio logs and does not raise."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self._first: str | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._first is None:
+            self._first = record.getMessage()
+
+    def check(self, failure: Callable[[str], OutputError]) -> None:
+        if self._first is not None:
+            raise failure(self._first)
+
+
+def remove_part(part: str) -> None:
+    """Remove an unfinished result and what GDAL may have put beside it."""
+    for path in (part, part + ".aux.xml"):
+        if os.path.exists(path):
+            os.remove(path)
+
+
+def _nodata(template: Raster, dtype: np.dtype) -> float | None:
+    """The value for nodata: the template's, else one that the type offers."""
+    stated = template.stored_nodata
+    if not math.isnan(stated):
+        return stated
+    if dtype.kind == "f":
+        return math.nan
+    return float(np.iinfo(dtype).min)
