@@ -24,6 +24,7 @@ from ..grid import Window, pixel_size
 from ..job import Job
 from . import VERSION
 from .device import choose_device, peak_memory_mb, tile_memory_bytes
+from .raster import crs_name
 from .scene import Scene
 from .tiles import tile_side, tile_windows, with_halo
 from .trust import TrustCheck
@@ -209,7 +210,6 @@ class _Run:
             warnings.append(
                 f"{writer.clipped} values did not fit into {writer.dtype} and were clipped."
             )
-        crs = scene.grid.crs
         return {
             "model": self.card.id,
             "name": self.card.name,
@@ -223,7 +223,7 @@ class _Run:
                 "rows": rows,
                 "cols": cols,
                 "bands": scene.bands,
-                "crs": crs.to_string() if crs else "",
+                "crs": crs_name(scene.grid.crs),
                 "pixel": list(pixel_size(scene.grid.transform)),
                 "ratio": scene.ratio,
             },

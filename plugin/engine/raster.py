@@ -100,7 +100,7 @@ def info_of(source: RasterSource, dataset: DatasetReader, fine: DatasetReader) -
         height=dataset.height,
         bands=dataset.count,
         transform=transform_of(dataset),
-        crs=_crs_name(dataset.crs),
+        crs=crs_name(dataset.crs),
         dtype=str(dataset.dtypes[0]),
         nodata=source.nodata if source.nodata is not None else dataset.nodata,
         extent=extent,
@@ -109,7 +109,7 @@ def info_of(source: RasterSource, dataset: DatasetReader, fine: DatasetReader) -
     )
 
 
-def _crs_name(crs: CRS | None) -> str:
+def crs_name(crs: CRS | None) -> str:
     """An authority code, else the name inside the definition, empty without CRS."""
     if not crs:
         return ""

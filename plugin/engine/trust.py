@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +24,7 @@ _NAMES = {
     "fine_plus_change": "Fine reference plus coarse change",
     "interpolated": "Coarse image, only interpolated",
 }
+_CLEARLY = 0.98  # a figure below this share of another is clearly better
 _COVERAGE = 0.9  # share of a cell that must be covered to be compared
 
 
@@ -55,10 +57,11 @@ class TrustCheck:
         if not common.any():
             return None
         answers = [_answer(name, mean, target, common) for name, mean in means.items()]
+        spread = float(np.nanmean([float(t[c].std(correction=0)) for t, c in zip(target, common)]))
         return {
             "cells": int(common.any(dim=0).sum()),
             "answers": answers,
-            "verdict": _verdict(answers),
+            "verdict": _verdict(answers, spread),
         }
 
 
@@ -93,16 +96,31 @@ def _answer(name: str, mean: Tensor, target: Tensor, common: Tensor) -> dict[str
     }
 
 
-def _verdict(answers: list[dict[str, Any]]) -> str:
-    result = answers[0]
-    best = min(answers[1:], key=lambda answer: answer["mean"])
-    figures = f"{result['mean']:.4g} against {best['mean']:.4g}"
-    if result["mean"] < 0.98 * best["mean"]:
+def _verdict(answers: list[dict[str, Any]], spread: float) -> str:
+    """One sentence on the result beside the trivial answers; ``spread`` is the coarse image's."""
+    mean = {answer["id"]: answer["mean"] for answer in answers}
+    result = mean.pop("result")
+    best = min(mean, key=mean.__getitem__)
+    if result < _CLEARLY * mean[best]:
         return (
             "On the coarse grid the result agrees with the coarse image better than every simple "
-            f"answer ({figures} for “{best['name']}”)."
+            f"answer ({result:.4g} against {mean[best]:.4g} for “{_NAMES[best]}”)."
+        )
+    if "interpolated" in mean:
+        return (
+            "Degraded to the coarse pixels, the result differs from the coarse image by "
+            f"{result:.4g}, {result / max(spread, 1e-30):.0%} of its spread (only interpolated: "
+            f"{mean['interpolated']:.4g}). The less, the truer the radiometry."
+        )
+    if result >= _CLEARLY * mean["copy_fine"]:
+        return (
+            f"On the coarse grid a plain copy of the fine reference agrees with the coarse image "
+            f"as well as the result or better ({mean['copy_fine']:.4g} against {result:.4g}). "
+            "Compare both before you use the result."
         )
     return (
-        f"On the coarse grid the simple answer “{best['name']}” agrees with the coarse image as "
-        f"well as the result or better ({figures}). Compare both before you trust the detail."
+        "On the coarse grid the result agrees with the coarse image better than a copy of the fine "
+        f"reference ({result:.4g} against {mean['copy_fine']:.4g}). “{_NAMES[best]}” agrees as "
+        f"well or better ({mean[best]:.4g}), since it follows the coarse image by construction. "
+        "Compare both where small fields matter."
     )
