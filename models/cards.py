@@ -7,7 +7,7 @@ checks and its help need no torch. Standard library only: QGIS and the worker bo
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -89,7 +89,8 @@ class Parameter:
         wanted = "a whole number" if self.type == "int" else "a number"
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise InputError(f"{self.label} is {value!r}. Give {wanted}.")
-        if math.isnan(value) or (self.type == "int" and float(value) != int(value)):
+        # The comparison is false for NaN and infinity, and safe for whole numbers of any length.
+        if not abs(value) <= sys.float_info.max or (self.type == "int" and value != int(value)):
             raise InputError(f"{self.label} is {value!r}. Give {wanted}.")
         low = self.minimum if self.minimum is not None else float("-inf")
         high = self.maximum if self.maximum is not None else float("inf")
