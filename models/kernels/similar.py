@@ -3,7 +3,7 @@
 One definition, two back-ends behind ``similar_sums``: numba compiles it for all cores of the CPU,
 an eager torch loop runs everywhere. For a pixel p and every pixel i of the window around it:
 
-    i counts  when  |feature_i - feature_p| < 1  and  spectral_i < spectral_limit_p
+    i counts  when  |feature_i - feature_p| <= 1  and  spectral_i < spectral_limit_p
                     and  temporal_i < temporal_limit_p
     weight    W_p = sum of  kernel(i - p) * weight_i        over all i that count
     sum       S_p = sum of  kernel(i - p) * weight_i * value_i
@@ -93,7 +93,7 @@ def _sums_torch(c: Candidates, kernel: Tensor) -> tuple[Tensor, Tensor]:
     for dy in range(2 * radius + 1):
         for dx in range(2 * radius + 1):
             place = (slice(dy, dy + rows), slice(dx, dx + cols))
-            torch.sub(c.feature[place], feature, out=mask).abs_().lt_(1.0)
+            torch.sub(c.feature[place], feature, out=mask).abs_().le_(1.0)
             mask.mul_(torch.sub(c.spectral[place], spectral, out=other).lt_(0.0))
             mask.mul_(torch.sub(c.temporal[place], temporal, out=other).lt_(0.0))
             mask.mul_(kernel[dy, dx])

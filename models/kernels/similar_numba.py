@@ -28,7 +28,7 @@ def similar_sums_kernel(  # type: ignore[no-untyped-def]  # noqa: PLR0913, PLR09
                 k = kernel[dy, dx]
                 for x in range(cols):
                     i = x + dx
-                    similar = abs(f[i] - centre[x]) < np.float32(1.0)
+                    similar = abs(f[i] - centre[x]) <= np.float32(1.0)
                     good = (s[i] < most_spectral[x]) & (t[i] < most_temporal[x])
                     share = k if similar & good else np.float32(0.0)
                     total[x] += share * w[i]
