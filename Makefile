@@ -1,0 +1,88 @@
+# RasterFuse workshop. `make` lists the targets. Everything that is made lies in build/.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# The Python that Debian's QGIS runs on; other Pythons cannot import qgis.
+PYTHON := /usr/bin/python3
+# Where pip takes torch from; empty is PyPI, whose build for Linux brings CUDA (several GB).
+TORCH_INDEX ?=
+# More options for pytest, e.g. make test ARGS="-k starfm -x".
+ARGS ?=
+
+PACKAGES := qgis python3-qgis python3-venv
+SCREEN_PACKAGES := xvfb xauth openbox
+WORKER := build/worker/bin/python
+QGIS := build/qgis/bin/python
+PIP := -m pip install --quiet --no-cache-dir --disable-pip-version-check
+TORCH := $(shell sed -n '/^torch==/p' tools/worker-requirements.txt)
+# Runs a command as `make env` says; for the worker's Python, which must not see QGIS, only TMPDIR.
+IN_QGIS := eval "$$(tools/environment)" &&
+IN_WORKER := mkdir -p build/tmp && TMPDIR="$$PWD/build/tmp"
+TYPED := -p rasterfuse.models -p rasterfuse.plugin.engine -p rasterfuse.plugin.runtime \
+	-m rasterfuse.plugin.job -m rasterfuse.plugin.checks -m rasterfuse.plugin.grid
+
+.PHONY: help setup packages demo run env test lint type unit test-qgis evaluate screenshots clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup: build/worker/.ready build/qgis/.ready ## install what is missing: packages, build/worker, build/qgis
+	@$(IN_QGIS) true
+
+packages:
+	@tools/packages $(PACKAGES)
+
+build/worker/.ready: tools/worker-requirements.txt | packages
+	@echo "Setting up build/worker (torch is large; this takes some minutes)" >&2
+	@$(PYTHON) -m venv build/worker
+	@$(WORKER) $(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	@$(WORKER) $(PIP) -r tools/worker-requirements.txt
+	@touch $@
+
+build/qgis/.ready: tools/qgis-requirements.txt | packages
+	@echo "Setting up build/qgis" >&2
+	@$(PYTHON) -m venv --system-site-packages build/qgis
+	@$(QGIS) $(PIP) -r tools/qgis-requirements.txt
+	@touch $@
+
+demo: setup ## simulate a scene and fuse it through the plugin; look into build/demo
+	@$(IN_QGIS) $(QGIS) tools/demo.py build/demo
+
+run: setup ## open QGIS with the plugin and the demo project
+	@test -e build/demo/demo.qgz || $(MAKE) --no-print-directory demo
+	@$(IN_QGIS) env -u QT_QPA_PLATFORM qgis --nologo --noversioncheck build/demo/demo.qgz
+
+env: ## print shell lines for work by hand: eval "$(make env)"
+	@$(MAKE) --no-print-directory setup >&2
+	@tools/environment
+
+test: lint type unit test-qgis ## all checks and tests; what CI runs
+
+lint: setup ## ruff and bandit
+	@$(WORKER) -m ruff check .
+	@$(WORKER) -m ruff format --check .
+	@$(WORKER) -m bandit --quiet --recursive --configfile pyproject.toml plugin models __init__.py
+
+type: setup ## mypy on all parts without Qt
+	@cd build/plugins && MYPYPATH=. ../worker/bin/python -m mypy --config-file ../../pyproject.toml \
+		--cache-dir ../mypy $(TYPED)
+
+unit: setup ## tests of the worker's side, without QGIS
+	@$(IN_WORKER) $(WORKER) -m pytest tests/unit tests/engine tests/real $(ARGS)
+
+test-qgis: setup ## tests in a headless QGIS, without torch
+	@$(IN_QGIS) $(QGIS) -m pytest tests/qgis $(ARGS)
+
+evaluate: setup ## accuracy on real scenes, next to the trivial answers; writes docs/evaluation.md
+	@$(IN_WORKER) $(WORKER) tools/evaluate.py docs/evaluation.md
+
+screenshots: demo ## make the pictures in docs/images
+	@tools/packages $(SCREEN_PACKAGES)
+	@mkdir -p docs/images && cp build/demo/demo.png docs/images/demo.png
+	@$(PYTHON) tools/screenshots.py
+
+clean: ## remove all that was made
+	rm -rf build .hypothesis .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
