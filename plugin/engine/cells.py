@@ -53,6 +53,20 @@ class CellGrid:
     def count(self) -> int:
         return self.rows * self.cols
 
+    @property
+    def least_pixels(self) -> float:
+        """Fine pixels whose centres lie in a whole cell, at least: 4 x 4 for a ratio of 4.3."""
+        row, col = self.fine.rows / 2, self.fine.cols / 2
+        at_row, at_col = cell_positions(
+            self, np.array([row, row + 1, row]), np.array([col, col, col + 1])
+        )
+        step = np.array([at_row[1:] - at_row[0], at_col[1:] - at_col[0]])
+        if not np.isfinite(step).all() or np.linalg.det(step) == 0:
+            return 1.0
+        sides = np.linalg.norm(np.linalg.inv(step), axis=0)
+        # Sides of 3.95 hold 4 pixels in all but one cell of twenty.
+        return max(float(np.floor(sides + 0.1).prod()), 1.0)
+
     def index(self, window: Window) -> Tensor:
         """(rows, cols) int64: number of the cell of every fine pixel of a window; -1 for none."""
         rows, cols = self._positions(window)
@@ -145,14 +159,12 @@ class CellMeans:
         self.cells = cells
         self._sums = torch.zeros(bands, cells.count, dtype=torch.float64)
         self._counts = torch.zeros(bands, cells.count, dtype=torch.float64)
-        self._pixels = torch.zeros(cells.count, dtype=torch.float64)
 
     def add(self, values: Tensor, index: Tensor) -> None:
         """Add a window: (bands, rows, cols) with NaN for nodata, and its cell numbers."""
         flat, where = values.reshape(len(values), -1).double().cpu(), index.reshape(-1)
         inside = where >= 0
         flat, where = flat[:, inside], where[inside]
-        self._pixels += torch.bincount(where, minlength=self.cells.count)
         for band, row in enumerate(flat):
             valid = torch.isfinite(row)
             at = where[valid]
@@ -162,9 +174,8 @@ class CellMeans:
     def means(self, coverage: float = 0.5) -> Tensor:
         """(bands, cell_rows, cell_cols) float32; NaN where less than ``coverage`` is covered.
 
-        Coverage is measured against the fullest cell, so cells cut by the border count less.
+        Coverage is measured against a whole cell, so cells cut by the border count less.
         """
-        full = self._pixels.max().clamp(min=1)
         means = self._sums / self._counts
-        means[self._counts < coverage * full] = torch.nan
+        means[self._counts < coverage * self.cells.least_pixels] = torch.nan
         return means.reshape(-1, self.cells.rows, self.cells.cols).float()

@@ -28,6 +28,7 @@ class Rasters:
         name,
         values,
         transform=None,
+        *,
         crs=UTM,
         nodata=None,
         dtype="float32",
