@@ -47,8 +47,8 @@ class Cover:
 
 
 COVERS = (
-    Cover("crop", 85, 205, 226),  # winter wheat
-    Cover("crop", 84, 192, 210),  # winter barley
+    Cover("crop", 85, 194, 214),  # winter wheat
+    Cover("crop", 84, 190, 208),  # winter barley
     Cover("crop", 152, 262, 285),  # maize
     Cover("crop", 140, 290, 300),  # sugar beet
     Cover("grass", 95, 310, 400, least=0.35, most=0.85, texture=0.07),
@@ -58,6 +58,7 @@ COVERS = (
     Cover("built", least=1.0, most=1.0, texture=0.18),
 )
 FIELD_COVERS = 5  # the first ones grow on fields
+_MIX = (0.5, 0.3, 0.2, 0.15, 0.6)  # Dirichlet weights of the crops in a block; small: few crops
 BROADLEAF, CONIFER, WATER, BUILT = 5, 6, 7, 8
 _LATTICE = 64  # parcels repeat their shape after so many lattice cells; nobody sees it
 
@@ -116,23 +117,23 @@ def make_land(n: int, rng: Rng) -> Land:
     rows, cols = np.mgrid[0:n, 0:n].astype(np.float32)
     rows += 3 * fractal(n, 3, rng)
     cols += 3 * fractal(n, 3, rng)
-    blocks = parcels(rows / 110, cols / 110, rng)
+    blocks = parcels(rows / 150, cols / 150, rng)
     angle = rng.uniform(0, math.pi, _LATTICE**2).astype(np.float32)[blocks]
     across = np.cos(angle) * rows + np.sin(angle) * cols
     along = np.cos(angle) * cols - np.sin(angle) * rows
-    length = rng.uniform(20, 48, _LATTICE**2).astype(np.float32)[blocks]
-    farmed = parcels(across / 17, along / length, rng) + _LATTICE**2 * blocks
+    length = rng.uniform(26, 60, _LATTICE**2).astype(np.float32)[blocks]
+    farmed = parcels(across / 24, along / length, rng) + _LATTICE**2 * blocks
     wet = fractal(n, 3.2, rng)
     units = np.unique(_nature(farmed, blocks, wet, rng), return_inverse=True)
     cover = _covers(units[0], rng)
     return Land(
         units=units[1].reshape(n, n),
         cover=cover,
-        shift=rng.normal(0, 9, len(cover)).astype(np.float32),
+        shift=rng.normal(0, 6, len(cover)).astype(np.float32),
         vigour=rng.uniform(0.75, 1.05, len(cover)).astype(np.float32),
         ground=1 + 0.15 * fractal(n, 2.6, rng),
         texture=np.stack([fractal(n, slope, rng) for slope in (1.8, 1.4, 1.4)]),
-        flood=wet > np.quantile(wet, 0.95),
+        flood=wet > np.quantile(wet, 0.965),
     )
 
 
@@ -162,7 +163,7 @@ def _nature(farmed: Labels, blocks: Labels, wet: Array, rng: Rng) -> Labels:
 
 def _covers(units: Labels, rng: Rng) -> Labels:
     """The cover of every unit; the crops of a block lean to two or three of all."""
-    mix = rng.dirichlet(np.full(FIELD_COVERS, 0.35), _LATTICE**2).cumsum(axis=1)
+    mix = rng.dirichlet(_MIX, _LATTICE**2).cumsum(axis=1)
     block = np.where(units >= 0, units // _LATTICE**2, 0)
     crop = (rng.random(len(units))[:, None] > mix[block]).sum(axis=1).clip(0, FIELD_COVERS - 1)
     return np.where(units >= 0, crop, (-units - 1) % len(COVERS)).astype(np.int64)
