@@ -171,7 +171,7 @@ class CellMeans:
             self._sums[band] += torch.bincount(at, row[valid], minlength=self.cells.count)
             self._counts[band] += torch.bincount(at, minlength=self.cells.count)
 
-    def means(self, coverage: float = 0.5) -> Tensor:
+    def means(self, coverage: float) -> Tensor:
         """(bands, cell_rows, cell_cols) float32; NaN where less than ``coverage`` is covered.
 
         Coverage is measured against a whole cell, so cells cut by the border count less.

@@ -200,7 +200,10 @@ class Scene:
         for name, (total, count) in sums.items():
             self._check_valid(name, count, whole)
             self._means[name] = torch.where(count > 0, total / count.clamp(min=1), 0.0).float()
-        self._cells = {name: means.means() for name, means in averaged.items()}
+        # A cell of the file stands for all its area, so the fine image must cover all of it; where
+        # both images are averaged, they are so over the same part.
+        coverage = 0.5 if self.cells.native is None else 0.9
+        self._cells = {name: means.means(coverage) for name, means in averaged.items()}
         if self.job.references:
             self._harmonise()
 
