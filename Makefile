@@ -76,7 +76,7 @@ test-qgis: setup ## tests in a headless QGIS, without torch
 	@$(IN_QGIS) $(QGIS) -m pytest tests/qgis $(ARGS)
 
 evaluate: setup ## accuracy on real scenes, next to the trivial answers; writes docs/evaluation.md
-	@$(IN_WORKER) $(WORKER) tools/evaluate.py docs/evaluation.md
+	@$(IN_WORKER) PYTHONPATH=build/plugins $(WORKER) tools/evaluate.py docs/evaluation.md
 
 screenshots: demo ## make the pictures in docs/images
 	@tools/packages $(SCREEN_PACKAGES)

@@ -1,0 +1,25 @@
+"""BOREAS 2001: predicting Landsat from MODIS, against the trivial answers."""
+
+from __future__ import annotations
+
+import pytest
+from evaluate import BOREAS, BOREAS_BORDER, BOREAS_TASKS, boreas_job, read, run
+from rasterfuse.plugin.engine.metrics import rmse
+
+pytestmark = pytest.mark.usefixtures("data")
+
+
+def mean_rmse(path, after) -> float:
+    """Mean over the bands in stored values, the border left out."""
+    truth = read(BOREAS / f"tm{after}", BOREAS_BORDER)
+    return float(rmse(truth, read(path, BOREAS_BORDER)).mean())
+
+
+@pytest.mark.parametrize(("before", "after"), BOREAS_TASKS)
+def test_starfm_beats_the_trivial_answers(tmp_path, before, after):
+    errors = {"copy": mean_rmse(BOREAS / f"tm{before}", after)}
+    for model in ("starfm", "fine_plus_change"):
+        output = tmp_path / f"{model}.tif"
+        run(boreas_job(model, before, after, output))
+        errors[model] = mean_rmse(output, after)
+    assert errors["starfm"] < errors["fine_plus_change"] < errors["copy"]
