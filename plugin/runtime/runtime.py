@@ -1,0 +1,301 @@
+"""The worker side as the rest of the plugin sees it: is it ready, run this job, close."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ...models.errors import FusionError, WorkerError
+from ..job import Job, RasterSource, ReferencePair
+from . import endings
+from .client import IsCancelled, LeftEarlyError, Listener, OnLog, OnProgress, WorkerClient
+from .find import candidates, explicit, fingerprint
+from .pool import Pool
+from .slots import Slots
+
+WAITING = "Waiting for another job"
+STARTING = "Starting the worker"
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class RuntimeStatus:
+    """Whether jobs can run.
+
+    Attributes:
+        ready: There is a Python that can run the worker.
+        python: It; when there is none, the one that was looked at first.
+        reason: When not ready: what is wrong and what to do.
+        hello: What the worker said of itself; may be empty when not ready.
+    """
+
+    ready: bool
+    python: str = ""
+    reason: str = ""
+    hello: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """What the last search found, and what would make another one necessary."""
+
+    status: RuntimeStatus
+    seen: tuple[str, int, int]
+    fault: WorkerError | None = None
+
+    def holds(self) -> bool:
+        """A good answer lasts until the interpreter changes; a bad one may be mended any time."""
+        return self.status.ready and self.seen == fingerprint(self.status.python)
+
+
+class Runtime:
+    """Finds the interpreter, keeps warm workers, queues jobs: one at a time per device.
+
+    All methods may be called from any thread.
+
+    Args:
+        chosen: The interpreter that the user chose; None to find one.
+    """
+
+    def __init__(self, chosen: str | None = None) -> None:
+        self.chosen = chosen
+        self._pool = Pool()
+        self._slots = Slots()
+        self._searching = threading.Lock()
+        self._finding: _Finding | None = None
+        # Also at the end of the process, and when everybody has forgotten this runtime.
+        weakref.finalize(self, self._pool.close)
+
+    # --- state --------------------------------------------------------------------------------
+
+    @property
+    def is_closed(self) -> bool:
+        return self._pool.is_closed
+
+    def cached_status(self) -> RuntimeStatus | None:
+        """What is known without looking; None when nothing is."""
+        return self._finding.status if self._finding is not None else None
+
+    def status(self) -> RuntimeStatus:
+        """Look for a fit interpreter; may take seconds, never raises.
+
+        A good answer is kept until the interpreter changes, a bad one is looked at anew.
+        """
+        try:
+            return self._find(keep=False, is_cancelled=lambda: False).status
+        except FusionError as error:
+            return RuntimeStatus(False, self.chosen or "", error.sentence)
+
+    def prepare(
+        self,
+        is_cancelled: IsCancelled = lambda: False,
+        on_progress: OnProgress = lambda stage, fraction: None,
+    ) -> RuntimeStatus:
+        """As ``status``, but the worker that answers stays for the first job.
+
+        Raises:
+            WorkerError: There is no fit interpreter.
+            CancelledError: ``is_cancelled`` said so.
+        """
+        self._check(is_cancelled)
+        if self._pool.is_cold():
+            on_progress(STARTING, 0.0)
+        found = self._find(keep=True, is_cancelled=is_cancelled)
+        if not found.status.ready:
+            code = found.fault.code if found.fault is not None else endings.MISSING
+            detail = found.fault.detail if found.fault is not None else ""
+            raise WorkerError(found.status.reason, code, detail)
+        return found.status
+
+    # --- jobs ---------------------------------------------------------------------------------
+
+    def run(
+        self,
+        job: Job,
+        on_progress: OnProgress,
+        is_cancelled: IsCancelled,
+        on_log: OnLog | None = None,
+    ) -> dict[str, Any]:
+        """Run a job and return its report; blocks, calls back on this thread.
+
+        Without a result neither ``job.part`` nor a new ``job.output`` is left.
+
+        Raises:
+            FusionError: What the worker reported; WorkerError when there is none or it died;
+                CancelledError within about two seconds after ``is_cancelled`` says so.
+        """
+        job = with_absolute_paths(job)
+        listener = Listener(on_progress, is_cancelled, on_log or Listener.on_log)
+        status = self.prepare(is_cancelled, on_progress)
+        device = device_key(job.device, status.hello)
+        output = os.path.normcase(os.path.realpath(job.output))
+
+        def check() -> None:
+            self._check(is_cancelled)
+
+        def on_wait() -> None:
+            on_progress(WAITING, 0.0)
+
+        # Two devices must not write one file. Always in this order, so nobody waits in a circle.
+        with (
+            self._slots.taken(f"device {device}", check, on_wait),
+            self._slots.taken(f"output {output}", check, on_wait),
+        ):
+            return self._run_on(device, status.python, job, listener)
+
+    def _run_on(self, device: str, python: str, job: Job, listener: Listener) -> dict[str, Any]:
+        worker = self._pool.warm(device, python)
+        if worker is not None:
+            try:
+                return self._work(worker, device, job, listener)
+            except LeftEarlyError:
+                listener.on_progress(STARTING, 0.0)  # it had been idle too long at this moment
+        try:
+            worker = self._pool.start(WorkerClient(python), listener.is_cancelled)
+        except WorkerError:
+            self._finding = None  # what was found is no longer fit
+            raise
+        return self._work(worker, device, job, listener)
+
+    def _work(
+        self, worker: WorkerClient, device: str, job: Job, listener: Listener
+    ) -> dict[str, Any]:
+        try:
+            return worker.run(job, listener)
+        finally:
+            self._pool.give_back(device, worker)
+
+    def _check(self, is_cancelled: IsCancelled) -> None:
+        if is_cancelled():
+            raise endings.cancelled()
+        if self.is_closed:
+            raise endings.closed()
+
+    # --- search -------------------------------------------------------------------------------
+
+    def _find(self, keep: bool, is_cancelled: IsCancelled) -> _Finding:
+        with self._alone(is_cancelled):
+            found = self._finding
+            if found is None or not found.holds():
+                found = self._finding = self._search(keep, is_cancelled)
+            return found
+
+    @contextmanager
+    def _alone(self, is_cancelled: IsCancelled) -> Iterator[None]:
+        """One thread searches, the others wait for what it finds."""
+        while not self._searching.acquire(timeout=_POLL_S):
+            self._check(is_cancelled)
+        try:
+            yield
+        finally:
+            self._searching.release()
+
+    def _search(self, keep: bool, is_cancelled: IsCancelled) -> _Finding:
+        tried: list[_Finding] = []
+        for python in candidates(self.chosen):
+            seen = fingerprint(python)
+            worker = WorkerClient(python, probe=not keep)
+            try:
+                self._pool.start(worker, is_cancelled)
+            except WorkerError as fault:
+                status = RuntimeStatus(False, python, fault.sentence, worker.hello)
+                tried.append(_Finding(status, seen, fault))
+                continue
+            if keep:
+                self._pool.keep(worker)
+            else:
+                self._pool.drop(worker)
+            return _Finding(RuntimeStatus(True, python, "", worker.hello), seen)
+        if not tried:
+            return _Finding(RuntimeStatus(False, "", endings.none_found([])), ("", 0, 0))
+        first = tried[0]
+        if not explicit(self.chosen) and endings.is_lacking(first.fault):
+            reason = endings.none_found([item.status.python for item in tried])
+            return replace(first, status=replace(first.status, reason=reason))
+        return first
+
+    # --- end ----------------------------------------------------------------------------------
+
+    def retire(self) -> None:
+        """Let running jobs end, but keep no worker warm; another runtime takes over."""
+        self._pool.retire()
+
+    def close(self) -> None:
+        """End all workers; jobs that run are cancelled, later ones refused. Safe to call twice."""
+        self._pool.close()
+
+
+def device_key(device: str, hello: dict[str, Any]) -> str:
+    """The queue that a job belongs to: ``auto`` is the worker's first device."""
+    known = [str(item.get("id")) for item in hello.get("devices") or [] if isinstance(item, dict)]
+    if device == "auto":
+        device = known[0] if known else "cpu"
+    return "cuda:0" if device == "cuda" else device
+
+
+def with_absolute_paths(job: Job) -> Job:
+    """The same job for a process that works in another folder."""
+    inputs: dict[str, RasterSource | tuple[ReferencePair, ...]] = {}
+    for role, value in job.inputs.items():
+        if isinstance(value, RasterSource):
+            inputs[role] = _absolute(value)
+        else:
+            inputs[role] = tuple(
+                ReferencePair(_absolute(pair.coarse), _absolute(pair.fine)) for pair in value
+            )
+    return replace(job, inputs=inputs, output=os.path.abspath(job.output))
+
+
+def _absolute(source: RasterSource) -> RasterSource:
+    # What is no file here may still be something that GDAL opens: leave it.
+    if os.path.exists(source.path):
+        return replace(source, path=os.path.abspath(source.path))
+    return source
+
+
+# --- the one of this process ------------------------------------------------------------------
+
+
+class _Shared:
+    """The process-wide runtime, and who knows which interpreter the user chose."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.runtime: Runtime | None = None
+        self.chooser: Callable[[], str | None] = lambda: None
+
+
+_SHARED = _Shared()
+
+
+def chosen_by(chooser: Callable[[], str | None]) -> None:
+    """Ask ``chooser`` for the user's interpreter from now on.
+
+    The runtime does not import the settings itself, since it has to work without QGIS.
+    """
+    _SHARED.chooser = chooser
+
+
+def shared() -> Runtime:
+    """The process-wide runtime, made on first use and anew when the user chose another Python."""
+    chosen = _SHARED.chooser()
+    with _SHARED.lock:
+        current = _SHARED.runtime
+        if current is None or current.is_closed or current.chosen != chosen:
+            if current is not None:
+                current.retire()
+            current = _SHARED.runtime = Runtime(chosen)
+        return current
+
+
+def close_shared() -> None:
+    """Close the process-wide runtime, if there is one; for when the plugin is unloaded."""
+    with _SHARED.lock:
+        current, _SHARED.runtime = _SHARED.runtime, None
+    if current is not None:
+        current.close()
