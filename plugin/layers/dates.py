@@ -45,12 +45,14 @@ def date_in_name(text: str) -> date | None:
             if found is not None:
                 return found
     position = 0
-    while (match := _ANYWHERE.search(text, position)) is not None:
-        found = _day_of(match.groupdict().get)
+    while True:
+        candidate = _ANYWHERE.search(text, position)
+        if candidate is None:
+            return None
+        found = _day_of(candidate.groupdict().get)
         if found is not None:
             return found
-        position = match.start() + 1
-    return None
+        position = candidate.start() + 1
 
 
 def _day_of(group: Callable[[str], str | None]) -> date | None:

@@ -27,6 +27,15 @@ from .header import Header, file_stamp, quiet_gdal, read_header
 EXPORT_LIMIT = 16_000_000  # values, about what a person is willing to wait for
 _OPTIONS = re.compile(r"\|(option|credential):")
 _PICTURES = (Qgis.DataType.ARGB32, Qgis.DataType.ARGB32_Premultiplied)
+# QGIS renamed both after 3.22.
+if hasattr(Qgis, "RasterFileWriterResult"):
+    _WRITTEN = Qgis.RasterFileWriterResult.Success
+else:
+    _WRITTEN = QgsRasterFileWriter.WriterError.NoError
+if hasattr(Qgis, "CrsWktVariant"):
+    _WKT = Qgis.CrsWktVariant.PreferredGdal
+else:
+    _WKT = QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED_GDAL
 # Files made here from layers, and the sources of these layers.
 _origins: dict[str, str] = {}
 
@@ -67,6 +76,11 @@ def plain_path(path: str | os.PathLike[str]) -> str:
     return os.path.abspath(text) if os.path.exists(text) else text
 
 
+def wkt_of(crs: QgsCoordinateReferenceSystem) -> str:
+    """A CRS in the words that GDAL understands best."""
+    return crs.toWkt(_WKT)
+
+
 def origin_of(path: str) -> str:
     """The layer source from which a file was made here, else the path itself."""
     return _origins.get(path, path)
@@ -97,7 +111,7 @@ def _with_crs(path: str, layer: QgsRasterLayer) -> str:
 
 
 def _described(path: str, header: Header, crs: QgsCoordinateReferenceSystem) -> str:
-    wkt = crs.toWkt(QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED_GDAL)
+    wkt = wkt_of(crs)
     target = _place(path, f"{file_stamp(path)}{wkt}", ".vrt")
     if not os.path.exists(target):
         with quiet_gdal():
@@ -163,7 +177,7 @@ def _write(layer: QgsRasterLayer, target: str) -> None:
         QgsProject.instance().transformContext(),
     )
     del writer  # closes the file
-    if result != QgsRasterFileWriter.WriterError.NoError or not os.path.exists(part):
+    if result != _WRITTEN or not os.path.exists(part):
         if os.path.exists(part):
             os.remove(part)
         raise InputError(

@@ -215,6 +215,7 @@ def _missing_bytes(dataset: gdal.Dataset) -> int:
     return max(wanted + int(header.get("header_offset", 0)) - os.path.getsize(path), 0)
 
 
+@lru_cache(maxsize=256)
 def same_crs(one: str, other: str) -> bool:
     """Whether two WKT texts mean the same CRS; an empty one fits to every CRS."""
     if not one or not other or one == other:
@@ -222,6 +223,7 @@ def same_crs(one: str, other: str) -> bool:
     return bool(_reference(one).IsSame(_reference(other)))
 
 
+@lru_cache(maxsize=256)
 def crs_name(wkt: str) -> str:
     """An authority code, else the name inside the definition, empty without CRS."""
     if not wkt:
@@ -232,8 +234,8 @@ def crs_name(wkt: str) -> str:
     return f"{authority}:{code}" if authority and code else reference.GetName() or "unnamed CRS"
 
 
-@lru_cache(maxsize=256)
 def _reference(wkt: str) -> osr.SpatialReference:
+    # Not to be kept: threads must not share one.
     reference = osr.SpatialReference()
     reference.ImportFromWkt(wkt)
     reference.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qgis.PyQt.QtCore import QCoreApplication
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeGuard
 
 CLEARLY_BETTER = 0.98  # of a simple answer's difference, as in the trust check
 # Only what QTextBrowser knows too; no colours of text or ground, so that any theme fits.
@@ -73,7 +76,7 @@ def number(value: Any) -> str:
     return f"{value:.{decimals}f}"
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -168,15 +171,22 @@ def _harmonisation(report: Mapping[str, Any]) -> str:
 
 
 def _inputs(report: Mapping[str, Any]) -> str:
-    rows = [
-        [role, source.get("name") or file_name(source), source.get("date") or "–",
-         ", ".join(map(str, source.get("bands") or ())) or tr("all"), source.get("path", "")]
-        for role, source in inputs_of(_part(report, "job"))
-    ]  # fmt: skip
-    if not rows:
+    found = inputs_of(_part(report, "job"))
+    if not found:
         return ""
-    heads = [tr("Role"), tr("Image"), tr("Date"), tr("Bands"), tr("File")]
-    return _section(tr("Inputs"), _table(heads, rows))
+    rows = [
+        [
+            role,
+            source.get("name") or file_name(source),
+            source.get("date") or "–",
+            ", ".join(map(str, source.get("bands") or ())) or tr("all"),
+        ]
+        for role, source in found
+    ]
+    # Paths are too long for a column.
+    paths = "<br>".join(_text(f"{role}: {source.get('path', '–')}") for role, source in found)
+    heads = [tr("Role"), tr("Image"), tr("Date"), tr("Bands")]
+    return _section(tr("Inputs"), f"{_table(heads, rows)}<p>{paths}</p>")
 
 
 def inputs_of(job: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

@@ -24,7 +24,7 @@ from ..grid import Extent
 from ..job import Job, Limits, RasterSource, ReferencePair, parse_date
 from .bands import match_bands
 from .dates import date_in_name
-from .files import path_of, plain_path
+from .files import path_of, plain_path, wkt_of
 from .header import Header, read_header
 from .inspect import transformation
 
@@ -294,8 +294,7 @@ def _as_pixels(box: Extent) -> Extent:
 
 
 def _transformed(wanted: QgsReferencedRectangle, header: Header, label: str) -> Extent:
-    wkt = wanted.crs().toWkt(QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED_GDAL)
-    transform = transformation(wkt, header.wkt)
+    transform = transformation(wkt_of(wanted.crs()), header.wkt)
     try:
         box = transform.transformBoundingBox(wanted) if transform.isValid() else None
     except QgsCsException:
