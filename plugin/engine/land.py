@@ -47,8 +47,8 @@ class Cover:
 
 
 COVERS = (
-    Cover("crop", 85, 194, 214),  # winter wheat
-    Cover("crop", 84, 190, 208),  # winter barley
+    Cover("crop", 85, 202, 226),  # winter wheat
+    Cover("crop", 84, 196, 220),  # winter barley
     Cover("crop", 152, 262, 285),  # maize
     Cover("crop", 140, 290, 300),  # sugar beet
     Cover("grass", 95, 310, 400, least=0.35, most=0.85, texture=0.07),
@@ -129,8 +129,8 @@ def make_land(n: int, rng: Rng) -> Land:
     return Land(
         units=units[1].reshape(n, n),
         cover=cover,
-        shift=rng.normal(0, 6, len(cover)).astype(np.float32),
-        vigour=rng.uniform(0.75, 1.05, len(cover)).astype(np.float32),
+        shift=rng.normal(0, 4, len(cover)).astype(np.float32),
+        vigour=rng.uniform(0.85, 1.05, len(cover)).astype(np.float32),
         ground=1 + 0.15 * fractal(n, 2.6, rng),
         texture=np.stack([fractal(n, slope, rng) for slope in (1.8, 1.4, 1.4)]),
         flood=wet > np.quantile(wet, 0.965),

@@ -186,14 +186,14 @@ def observe(fine: Sequence[Array], settings: Settings, rng: Rng) -> tuple[list[A
     shape = (settings.bands, count, count)
     gain = 1 + noise * rng.normal(0, 0.03, (settings.bands, 1, 1))
     offset = noise * rng.normal(0, 0.004, (settings.bands, 1, 1))
-    common = noise * rng.normal(0, 0.25, shape)
+    common = noise * rng.normal(0, 0.15, shape)
     fixed = noise * ratio * rng.normal(0, 0.06, 2)
     seen = []
     for image in fine:
         shift = fixed + noise * ratio * rng.normal(0, 0.04, 2)
         cells = through_psf(image, origin + shift + settings.margin, count, ratio)
         bias = gain * (1 + noise * rng.normal(0, 0.008, (settings.bands, 1, 1)))
-        own = noise * rng.normal(0, 0.25, shape)
+        own = noise * rng.normal(0, 0.15, shape)
         noisy = cells * bias + offset + (common + own) * cells.std(axis=(1, 2), keepdims=True)
         seen.append(noisy.clip(0.0001, 1).astype(np.float32))
     pixel = settings.pixel
