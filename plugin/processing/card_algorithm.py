@@ -1,0 +1,151 @@
+"""A Processing algorithm made from a method's card.
+
+What opens files or starts processes is imported when it is needed: QGIS loads this while it starts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from qgis.core import (
+    QgsProcessingAlgorithm,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingOutputNumber,
+    QgsProcessingOutputString,
+)
+from qgis.PyQt.QtGui import QIcon
+
+from ...models.cards import Card
+from ...models.errors import CancelledError, FusionError
+from .help import help_html, paper_url
+from .parameters import ICON, OUTPUT, REPORT, definitions, number_outputs, tr
+
+if TYPE_CHECKING:
+    from ..job import Job
+    from .dressing import Dresser
+
+
+class CardAlgorithm(QgsProcessingAlgorithm):
+    """Toolbox entry of one fusion method; all it shows comes from the card."""
+
+    def __init__(self, card: Card) -> None:
+        super().__init__()
+        self._card = card
+        self._job: Job | None = None
+        self._dresser: Dresser | None = None
+
+    def createInstance(self) -> CardAlgorithm:
+        return CardAlgorithm(self._card)
+
+    def name(self) -> str:
+        return self._card.id
+
+    def displayName(self) -> str:
+        return self._card.name
+
+    def group(self) -> str:
+        return self._card.family_name
+
+    def groupId(self) -> str:
+        return self._card.family
+
+    def shortDescription(self) -> str:
+        return self._card.summary
+
+    def shortHelpString(self) -> str:
+        return help_html(self._card, self.parameterDefinitions())
+
+    def helpUrl(self) -> str:
+        return paper_url(self._card)
+
+    def tags(self) -> list[str]:
+        return [*self._card.tags, self._card.id, "RasterFuse"]
+
+    def icon(self) -> QIcon:
+        return QIcon(str(ICON))
+
+    def svgIconPath(self) -> str:
+        return str(ICON)
+
+    def initAlgorithm(self, configuration: Any = None) -> None:
+        for definition in definitions(self._card):
+            self.addParameter(definition)
+        for name, label in number_outputs(self._card).items():
+            self.addOutput(QgsProcessingOutputNumber(name, label))
+        self.addOutput(QgsProcessingOutputString(REPORT, tr("Report (JSON)")))
+
+    def canExecute(self) -> tuple[bool, str]:
+        from .readiness import known_obstacle
+
+        obstacle = known_obstacle()
+        return not obstacle, obstacle
+
+    def checkParameterValues(
+        self, parameters: dict[str, Any], context: QgsProcessingContext
+    ) -> tuple[bool, str]:
+        from ..checks import first_error
+        from ..layers.inspect import inspect
+        from .values import Values
+
+        values = Values(self, self._card, parameters, context)
+        try:
+            _, findings = inspect(values.job(values.planned_output()))
+        except FusionError as error:
+            return False, error.sentence
+        sentence = first_error(findings)
+        if sentence is not None:
+            return False, sentence
+        return super().checkParameterValues(parameters, context)
+
+    def prepareAlgorithm(
+        self,
+        parameters: dict[str, Any],
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback,
+    ) -> bool:
+        """Turn layers into plain data, on the thread that owns them."""
+        from .dressing import Dresser
+        from .road import failure, say
+        from .values import Values
+
+        values = Values(self, self._card, parameters, context)
+        try:
+            values.planned_output()
+            output = self.parameterAsOutputLayer(parameters, OUTPUT, context)
+            self._job = values.job(output)
+            say(self._job, feedback)
+        except Exception as error:
+            raise failure(error) from error
+        self._dresser = Dresser(
+            self._job, values.fine_layer(), self.parameterDefinition(OUTPUT).description()
+        )
+        return True
+
+    def processAlgorithm(
+        self,
+        parameters: dict[str, Any],
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback,
+    ) -> dict[str, Any]:
+        from ..layers.report import report_numbers
+        from .road import failure, run, tell
+
+        if self._job is None or self._dresser is None:
+            raise QgsProcessingException(tr("The algorithm was not prepared. Start it again."))
+        try:
+            report = run(self._job, feedback)
+        except CancelledError as error:
+            feedback.pushInfo(error.sentence)
+            return {}
+        except Exception as error:
+            raise failure(error) from error
+        tell(report, feedback)
+        path = os.fspath(report["path"])
+        self._dresser.wait_for(path, report, context)
+        known = number_outputs(self._card)
+        numbers = {key: value for key, value in report_numbers(report).items() if key in known}
+        return {OUTPUT: path, REPORT: json.dumps(report, ensure_ascii=False), **numbers}

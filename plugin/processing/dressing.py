@@ -1,0 +1,64 @@
+"""Style, date and history for a result that QGIS loads by itself after an algorithm."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from qgis.core import (
+    QgsMapLayer,
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProcessingLayerPostProcessorInterface,
+    QgsProject,
+    QgsRasterLayer,
+)
+
+from ...models.errors import FusionError
+from ..job import Job
+from ..layers.publish import dress, result_name
+
+
+class Dresser(QgsProcessingLayerPostProcessorInterface):
+    """Dresses the result of one run once QGIS has loaded it.
+
+    QGIS keeps only a pointer to it, so Python must keep it alive until then.
+    """
+
+    _waiting: ClassVar[dict[str, Dresser]] = {}
+
+    def __init__(self, job: Job, fine: QgsRasterLayer | None, default_name: str) -> None:
+        super().__init__()
+        self._default_name = default_name
+        self._job = job
+        self._report: dict[str, Any] = {}
+        # The layer may be gone when the result is loaded: keep what it is called, not the layer.
+        self._fine_id = fine.id() if fine is not None else ""
+        self._name = result_name(job, fine)
+
+    def wait_for(self, path: str, report: dict[str, Any], context: QgsProcessingContext) -> None:
+        """Have QGIS call this when it loads a file, if it is going to."""
+        self._report = report
+        if not context.willLoadLayerOnCompletion(path):
+            return
+        self._waiting[path] = self
+        details = context.layerToLoadOnCompletionDetails(path)
+        if details.name == self._default_name:  # else a user or a model has named it
+            details.name = self._name
+        details.setPostProcessor(self)
+
+    def postProcessLayer(
+        self,
+        layer: QgsMapLayer,
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback,
+    ) -> None:
+        for path in [key for key, item in self._waiting.items() if item is self]:
+            del self._waiting[path]
+        if not isinstance(layer, QgsRasterLayer):
+            return
+        project = context.project() or QgsProject.instance()
+        fine = project.mapLayer(self._fine_id) if self._fine_id else None
+        try:
+            dress(layer, self._job, self._report, fine, project)
+        except FusionError as error:
+            feedback.pushWarning(error.sentence)

@@ -1,0 +1,48 @@
+"""The provider ``rasterfuse``: one algorithm per card, nothing heavy imported."""
+
+from __future__ import annotations
+
+from qgis.core import Qgis, QgsMessageLog, QgsProcessingProvider
+from qgis.PyQt.QtGui import QIcon
+
+from ...models.cards import load_cards
+from ...models.errors import CardError
+from .card_algorithm import CardAlgorithm
+from .parameters import ICON
+
+
+class RasterFuseProvider(QgsProcessingProvider):
+    """Offers every fusion method to the toolbox, models, scripts and qgis_process."""
+
+    def id(self) -> str:
+        return "rasterfuse"
+
+    def name(self) -> str:
+        return "RasterFuse"
+
+    def longName(self) -> str:
+        return self.tr("RasterFuse: fuse coarse and fine images")
+
+    def icon(self) -> QIcon:
+        return QIcon(str(ICON))
+
+    def svgIconPath(self) -> str:
+        return str(ICON)
+
+    def loadAlgorithms(self) -> None:
+        try:
+            cards = load_cards()
+        except CardError as error:  # the rest of QGIS must start all the same
+            QgsMessageLog.logMessage(error.sentence, "RasterFuse", Qgis.MessageLevel.Critical)
+            return
+        for card in cards.values():
+            self.addAlgorithm(CardAlgorithm(card))
+
+    def supportedOutputRasterLayerExtensions(self) -> list[str]:
+        return ["tif", "tiff"]
+
+    def defaultRasterFileExtension(self) -> str:
+        return "tif"
+
+    def supportsNonFileBasedOutput(self) -> bool:
+        return False

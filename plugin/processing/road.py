@@ -1,0 +1,73 @@
+"""The way of a job from an algorithm to the worker, and what is said on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from qgis.core import Qgis, QgsMessageLog, QgsProcessingException, QgsProcessingFeedback
+
+from ...models.errors import FusionError, InputError
+from ..checks import ERROR, WARNING, first_error
+from ..job import Job
+from ..layers.inspect import inspect
+from ..runtime.runtime import shared
+from ..tasks import TAG, run_job, unexpected
+
+
+def say(job: Job, feedback: QgsProcessingFeedback) -> None:
+    """Tell what the checks find.
+
+    Raises:
+        InputError: The job cannot be fused.
+    """
+    _, findings = inspect(job)
+    for finding in findings:
+        if finding.level == WARNING:
+            feedback.pushWarning(finding.sentence)
+        elif finding.level != ERROR:
+            feedback.pushInfo(finding.sentence)
+    sentence = first_error(findings)
+    if sentence is not None:
+        raise InputError(sentence)
+
+
+def run(job: Job, feedback: QgsProcessingFeedback) -> dict[str, Any]:
+    """Run a job and return its report; blocks. Raises FusionError."""
+    stages: list[str] = []
+
+    def on_progress(stage: str, fraction: float) -> None:
+        if stages[-1:] != [stage]:
+            stages.append(stage)
+            feedback.setProgressText(stage)
+        feedback.setProgress(100 * fraction)
+
+    def on_log(level: str, text: str) -> None:
+        if level == "warning":
+            feedback.pushWarning(text)
+        else:
+            feedback.pushInfo(text)
+
+    return run_job(job, shared(), on_progress, feedback.isCanceled, on_log)
+
+
+def tell(report: Mapping[str, Any], feedback: QgsProcessingFeedback) -> None:
+    """Say what the report says, in short."""
+    for sentence in report.get("warnings") or ():
+        feedback.pushWarning(sentence)
+    harmonisation = report.get("harmonisation") or {}
+    trust = report.get("trust") or {}
+    notes = [*(report.get("notes") or ()), harmonisation.get("reason"), trust.get("verdict")]
+    for sentence in notes:
+        if sentence:
+            feedback.pushInfo(sentence)
+
+
+def failure(error: Exception) -> QgsProcessingException:
+    """The exception that Processing shows; the detail goes to the log panel."""
+    if not isinstance(error, FusionError):
+        error = unexpected(error)
+    if error.detail:
+        text = f"{error.sentence}\n{error.detail}"
+        QgsMessageLog.logMessage(text, TAG, Qgis.MessageLevel.Critical, False)
+    return QgsProcessingException(error.sentence)

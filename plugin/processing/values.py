@@ -1,0 +1,250 @@
+"""What a user gave to an algorithm, read back as images, options and a job."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
+from typing import Any
+
+from qgis.core import (
+    QgsMapLayer,
+    QgsProcessing,
+    QgsProcessingAlgorithm,
+    QgsProcessingContext,
+    QgsProcessingOutputLayerDefinition,
+    QgsProcessingUtils,
+    QgsProperty,
+    QgsRasterLayer,
+    QgsReferencedRectangle,
+)
+from qgis.PyQt.QtCore import QDate, QDateTime
+
+from ...models.cards import Card, Parameter
+from ...models.errors import InputError
+from ..job import HARMONISE, Job, Limits, parse_date
+from ..layers.request import Image, JobOptions, build_job, pair_up
+from .output import check_output
+from .parameters import LEAST_MEMORY_MB, OUTPUT, Place, has_references, places
+
+
+class Values:
+    """The values of one call of an algorithm.
+
+    All methods raise InputError with a sentence for what cannot be understood.
+    """
+
+    def __init__(
+        self,
+        algorithm: QgsProcessingAlgorithm,
+        card: Card,
+        parameters: Mapping[str, Any],
+        context: QgsProcessingContext,
+    ) -> None:
+        self._algorithm = algorithm
+        self._card = card
+        self._given = dict(parameters)
+        self._context = context
+        self._places = {place.prefix: place for place in places(card)}
+
+    def job(self, output: str) -> Job:
+        """The job, with everything the user said."""
+        images = {
+            spec.role: image
+            for spec in self._card.inputs
+            if spec.role != "references" and (image := self._image(spec.role)) is not None
+        }
+        pairs = self._pairs() if has_references(self._card) else []
+        return build_job(self._card.id, images, pairs, output, self._options())
+
+    def fine_layer(self) -> QgsRasterLayer | None:
+        """The layer whose grid and style the result takes, if it is one."""
+        name = "FINE_REFERENCES" if has_references(self._card) else self._card.grid_role.upper()
+        first = next(iter(self._layers(name)), None)
+        return first if isinstance(first, QgsRasterLayer) else None
+
+    def planned_output(self) -> str:
+        """Where the result will lie, without telling QGIS of a new layer.
+
+        Raises:
+            InputError: It is no GeoTIFF.
+        """
+        wanted = self._given.get(OUTPUT)
+        if isinstance(wanted, QgsProcessingOutputLayerDefinition):
+            wanted = wanted.sink
+        if isinstance(wanted, QgsProperty):
+            wanted = wanted.staticValue()
+        path = str(wanted or "")
+        if path in ("", QgsProcessing.TEMPORARY_OUTPUT):
+            return os.path.join(QgsProcessingUtils.tempFolder(), "fused.tif")
+        return check_output(path)
+
+    def _image(self, role: str) -> Image | None:
+        source = next(iter(self._layers(role.upper())), None)
+        if source is None:
+            return None
+        if role == "coarse_target":
+            return self._dressed(source, "COARSE", self._day("TARGET_DATE"))
+        return self._dressed(source, role.upper(), None)
+
+    def _pairs(self) -> list[tuple[Image, Image]]:
+        coarse = list(self._layers("COARSE_REFERENCES"))
+        fine = list(self._layers("FINE_REFERENCES"))
+        days = self._days()
+        if days and len(days) != len(fine):
+            raise InputError(
+                f"REFERENCE_DATES has {len(days)} dates for {len(fine)} fine images. Give one "
+                "date per pair, or none."
+            )
+        given = days or [None] * max(len(coarse), len(fine))
+        return pair_up(
+            [self._dressed(layer, "COARSE", day) for layer, day in zip(coarse, given)],
+            [self._dressed(layer, "FINE", day) for layer, day in zip(fine, given)],
+        )
+
+    def _dressed(self, source: Any, prefix: str, day: str | None) -> Image:
+        place = self._places[prefix]
+        return Image(
+            layer=source,
+            bands=self._bands(place),
+            date=day,
+            scale=self._number(f"{prefix}_SCALE"),
+            offset=self._number(f"{prefix}_OFFSET"),
+            nodata=self._number(f"{prefix}_NODATA"),
+            cell_size=self._number(f"{prefix}_CELL_SIZE") if place.cell_size else None,
+        )
+
+    def _options(self) -> JobOptions:
+        memory = self._number("MEMORY")
+        if memory is not None and memory < LEAST_MEMORY_MB:
+            raise InputError(f"MEMORY is {memory:g} MB. Give at least {LEAST_MEMORY_MB}.")
+        return JobOptions(
+            parameters={
+                spec.name: value
+                for spec in self._card.parameters
+                if (value := self._parameter(spec)) is not None
+            },
+            extent=self._extent(),
+            device=self._text("DEVICE") or "auto",
+            harmonise=self._harmonise(),
+            limits=Limits(memory_mb=None if memory is None else int(memory)),
+        )
+
+    def _layers(self, name: str) -> Iterator[QgsRasterLayer | str]:
+        """The layers of a parameter; a path that QGIS cannot load stays a path."""
+        for item in _flat(self._value(name)):
+            if isinstance(item, QgsMapLayer):
+                yield item
+            elif isinstance(item, str) and item:
+                yield QgsProcessingUtils.mapLayerFromString(item, self._context) or item
+
+    def _value(self, name: str) -> Any:
+        value = self._given.get(name)
+        if isinstance(value, QgsProperty):
+            value, _ = value.value(self._context.expressionContext())
+        return None if value is None or value == "" else value
+
+    def _text(self, name: str) -> str:
+        value = self._value(name)
+        return "" if value is None else str(value).strip()
+
+    def _number(self, name: str) -> float | None:
+        value = self._value(name)
+        if value is None:
+            return None
+        try:
+            return float(value)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{name} is {value!r}. Give a number or leave it out.") from error
+
+    def _bands(self, place: Place) -> tuple[int, ...]:
+        value = self._value(place.bands)
+        if value is None:
+            return ()
+        items = value if isinstance(value, (list, tuple)) else _split(str(value))
+        try:
+            bands = tuple(int(item) for item in items)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{place.bands} is {value!r}. Give band numbers from 1, as in 4,3,2."
+            ) from error
+        if any(band < 1 for band in bands):
+            raise InputError(f"{place.bands} is {value!r}. Bands count from 1.")
+        return bands
+
+    def _day(self, name: str) -> str | None:
+        value = self._value(name)
+        return None if value is None else _iso(value)
+
+    def _days(self) -> list[str]:
+        value = self._value("REFERENCE_DATES")
+        if value is None:
+            return []
+        return [_iso(item) for item in (_split(value) if isinstance(value, str) else value)]
+
+    def _parameter(self, spec: Parameter) -> Any:
+        """A card's parameter in its own type; its range is checked with the job."""
+        value = self._value(spec.name.upper())
+        if value is None:
+            return None
+        if spec.type == "choice":
+            return self._algorithm.parameterAsEnumString(
+                self._given, spec.name.upper(), self._context
+            )
+        if spec.type == "bool":
+            return self._algorithm.parameterAsBoolean(self._given, spec.name.upper(), self._context)
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            return value  # the card's check says what is wrong with it
+        whole = spec.type == "int" and math.isfinite(number) and number == int(number)
+        return int(number) if whole else number
+
+    def _harmonise(self) -> str:
+        chosen = self._value("HARMONISE")
+        if isinstance(chosen, int) and 0 <= chosen < len(HARMONISE):
+            return HARMONISE[chosen]
+        if chosen is None or chosen in HARMONISE:
+            return chosen or HARMONISE[0]
+        raise InputError(f"HARMONISE is {chosen!r}. Choose one of: {', '.join(HARMONISE)}.")
+
+    def _extent(self) -> QgsReferencedRectangle | None:
+        value = self._value("EXTENT")
+        if value is None:
+            return None
+        algorithm, given, context = self._algorithm, self._given, self._context
+        rectangle = algorithm.parameterAsExtent(given, "EXTENT", context)
+        if rectangle.isNull() or rectangle.isEmpty():
+            raise InputError(f"The extent {value} is empty. Give xmin,xmax,ymin,ymax [CRS].")
+        return QgsReferencedRectangle(
+            rectangle, algorithm.parameterAsExtentCrs(given, "EXTENT", context)
+        )
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    """The items of nested lists; a text that QGIS joined from several is split again."""
+    if isinstance(value, str):
+        value = value.split(";") if ";" in value and not os.path.exists(value) else [value]
+    elif not isinstance(value, (list, tuple)):
+        value = [] if value is None else [value]
+    for item in value:
+        if isinstance(item, (list, tuple)):
+            yield from _flat(item)
+        else:
+            yield item
+
+
+def _split(text: str) -> Iterable[str]:
+    return [part for part in text.replace(";", ",").replace(" ", ",").split(",") if part]
+
+
+def _iso(value: Any) -> str:
+    """A day as YYYY-MM-DD, from whatever QGIS, Python or a shell calls a date."""
+    if isinstance(value, QDateTime):
+        value = value.date()
+    if isinstance(value, QDate):
+        return value.toString("yyyy-MM-dd")
+    if isinstance(value, date):
+        return value.isoformat()[:10]
+    return str(parse_date(str(value).strip().split("T")[0]))
