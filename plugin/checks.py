@@ -6,6 +6,7 @@ units that differ) is found by the engine when it opens the scene.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -47,6 +48,7 @@ def check_job(job: Job, card: Card, infos: Mapping[str, RasterInfo]) -> list[Fin
     """
     found = list(_roles(job, card))
     found += _parameters(job, card)
+    found += _numbers(job)
     found += _bands(job, card, infos)
     found += _dates(job, card)
     found += _grids(job, card, infos)
@@ -96,6 +98,23 @@ def _parameters(job: Job, card: Card) -> Iterator[Finding]:
         except InputError as error:
             place = f"parameter:{name}" if name in known else "parameters"
             yield Finding(ERROR, place, str(error))
+
+
+def _numbers(job: Job) -> Iterator[Finding]:
+    """Scales, offsets and cell sizes that no image can have."""
+    for name, source in job.sources.items():
+        numbers = (("scale", source.scale), ("offset", source.offset))
+        wrong = [(k, v) for k, v in numbers if v is not None and not math.isfinite(v)]
+        if source.scale == 0:
+            wrong.append(("scale", 0.0))
+        size = source.cell_size
+        if size is not None and not (math.isfinite(size) and size > 0):
+            wrong.append(("cell size", size))
+        for what, value in wrong:
+            yield Finding(
+                ERROR, place_of(name),
+                f"The {what} of {source.label} is {value:g}. Give another number or leave it out.",
+            )  # fmt: skip
 
 
 def chosen_bands(source: RasterSource, info: RasterInfo) -> tuple[int, ...]:

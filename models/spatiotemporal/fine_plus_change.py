@@ -26,7 +26,7 @@ class FinePlusChange(FusionModel):
 
     def fuse(self, tile: Tile) -> Tensor:
         fine, coarse = tile["fine_references"], tile["coarse_references"]
-        answers = fine + tile["coarse_target"] - coarse
+        answers = fine + (tile["coarse_target"] - coarse)
         valid = tile.masks["fine_references"] & tile.masks["coarse_references"]
         valid = valid & tile.masks["coarse_target"]
         days = torch.tensor(self._days or [1.0] * len(fine), device=self.device)

@@ -105,7 +105,7 @@ class Starfm(FusionModel):
                 spectral=spectral[pair],
                 temporal=temporal[pair],
                 weight=weight[pair].where(valid[pair], 0.0),
-                value=height[pair] + target - coarse[pair],
+                value=height[pair] + (target - coarse[pair]),
                 spectral_limit=most_spectral + torch.hypot(fine_noise, coarse_noise),
                 temporal_limit=most_temporal + math.sqrt(2) * coarse_noise,
             )

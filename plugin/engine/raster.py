@@ -5,6 +5,7 @@ The only place that opens input rasters. Everything above sees float32 arrays wi
 
 from __future__ import annotations
 
+import html
 import math
 import warnings
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.transform import Affine
@@ -64,9 +65,25 @@ def open_dataset(source: RasterSource) -> DatasetReader:
     """
     try:
         with quiet():
-            return rasterio.open(source.path)
+            dataset = rasterio.open(source.path)
     except (RasterioError, OSError, ValueError) as error:
         raise _unreadable(source, error) from error
+    sentence = _unusable(source, dataset)
+    if sentence:
+        dataset.close()
+        raise RasterReadError(sentence, detail=source.path)
+    return dataset
+
+
+def _unusable(source: RasterSource, dataset: DatasetReader) -> str:
+    """Why an opened file cannot be used; empty when it can."""
+    if dataset.count == 0:
+        inside = ", ".join(dataset.subdatasets[:4]) or "nothing that GDAL knows"
+        return f"{source.label} holds no bands but {inside}. Choose one of the images in it."
+    kind = next((kind for kind in dataset.dtypes if kind.startswith("complex")), None)
+    if kind is not None:
+        return f"{source.label} holds complex numbers ({kind}). Convert it to real ones first."
+    return ""
 
 
 @contextmanager
@@ -180,8 +197,9 @@ class Raster:
         self.crs = grid.crs if placed or not dataset.crs else dataset.crs
         self.bands = chosen_bands(source, info_of(source, dataset, dataset))
         self.radiometry = self._radiometry()
+        self._masked = self._has_mask()
         self._origin = self._aligned_origin()
-        self._vrt = self._warp(resampling) if self._origin is None else None
+        self._views = list(self._warp(resampling)) if self._origin is None else []
 
     @property
     def aligned(self) -> bool:
@@ -189,8 +207,9 @@ class Raster:
         return self._origin is not None
 
     def close(self) -> None:
-        if self._vrt is not None:
-            self._vrt.close()
+        for view, warped in self._views:
+            warped.close()
+            view.close()
         self.dataset.close()
 
     def read(self, window: Window) -> Array:
@@ -204,10 +223,11 @@ class Raster:
         if inside is None:
             return out
         try:
-            if self._vrt is not None:
-                values = self._physical(self._vrt.read(self.bands, window=_rasterio(inside)))
+            if self._origin is None:
+                place = _rasterio(inside)
+                values = self._physical(np.stack([w.read(1, window=place) for _, w in self._views]))
             else:
-                row, col = self._origin or (0, 0)
+                row, col = self._origin
                 moved = Window(inside.row + row, inside.col + col, inside.rows, inside.cols)
                 values = self._read_file(moved)
         except (RasterioError, OSError) as error:
@@ -231,33 +251,65 @@ class Raster:
         inside, rows, cols = _clip(window, self.dataset.height, self.dataset.width)
         if inside is None:
             return out
-        values = self.dataset.read(
-            self.bands, window=_rasterio(inside), masked=self.source.nodata is None
+        place = _rasterio(inside)
+        kinds = {self.dataset.dtypes[band - 1] for band in self.bands}
+        values = (
+            self.dataset.read(self.bands, window=place)
+            if len(kinds) == 1
+            else np.stack([self.dataset.read(band, window=place) for band in self.bands])
         )
-        physical = self._physical(np.ma.getdata(values))
-        physical[np.ma.getmaskarray(values)] = np.nan
-        if self.source.nodata is not None:
-            physical[np.ma.getdata(values) == self.stored_nodata] = np.nan
+        physical = self._physical(values)
+        nodata = np.array([self._nodata_of(band) for band in self.bands])[:, None, None]
+        # As GDAL does: nodata written with too few digits still counts.
+        with np.errstate(over="ignore", invalid="ignore"):
+            physical[np.abs(values - nodata) <= 2e-7 * np.abs(nodata)] = np.nan
+        if self._masked:
+            physical[self.dataset.read_masks(self.bands, window=place) == 0] = np.nan
         out[:, rows, cols] = physical
         return out
 
     @property
     def stored_nodata(self) -> float:
         """The nodata value as it stands in the file's type; NaN where it has none."""
+        return self._nodata_of(self.bands[0])
+
+    def _nodata_of(self, band: int) -> float:
         stated = self.source.nodata
-        value = stated if stated is not None else self.dataset.nodata
-        kind = np.dtype(self.dataset.dtypes[0])
+        value = stated if stated is not None else self.dataset.nodatavals[band - 1]
+        kind = np.dtype(self.dataset.dtypes[band - 1])
         if value is None or math.isnan(value):
             return math.nan
         if kind.kind in "iu":
             limits = np.iinfo(kind)
-            return float(value) if limits.min <= value <= limits.max else math.nan
+            whole = limits.min <= value <= limits.max and float(value).is_integer()
+            return float(value) if whole else math.nan
         return float(np.float32(value)) if kind == np.float32 else float(value)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """A type that holds the values of all bands; bands of a VRT may differ."""
+        return np.result_type(*(self.dataset.dtypes[band - 1] for band in self.bands))
+
+    def _has_mask(self) -> bool:
+        """Whether the file's mask counts: not beside a stated nodata value, and an alpha band only
+        where it is not itself fused (GDAL calls the fourth band of many byte images alpha).
+        """
+        if self.source.nodata is not None:
+            return False
+        alphas = [i for i, c in enumerate(self.dataset.colorinterp, 1) if c == ColorInterp.alpha]
+        if any(band in self.bands for band in alphas):
+            return False
+        flags = self.dataset.mask_flag_enums
+        return any(MaskFlags.per_dataset in flags[band - 1] for band in self.bands)
 
     def _radiometry(self) -> tuple[NDArray, NDArray]:
         """Scale and offset per band, (bands, 1, 1) each, stated ones before the file's."""
         stated, file = self.source, self.dataset
-        scales = [file.scales[b - 1] if stated.scale is None else stated.scale for b in self.bands]
+        # Some writers leave the scale at 0 where there is none.
+        scales = [
+            (file.scales[b - 1] or 1.0) if stated.scale is None else stated.scale
+            for b in self.bands
+        ]
         offsets = [
             file.offsets[b - 1] if stated.offset is None else stated.offset for b in self.bands
         ]
@@ -265,9 +317,10 @@ class Raster:
 
     def _physical(self, stored: NDArray) -> Array:
         scales, offsets = self.radiometry
-        if (scales == 1).all() and (offsets == 0).all():
-            return stored.astype(np.float32)
-        return (stored * scales + offsets).astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # nodata may be beyond float32
+            if (scales == 1).all() and (offsets == 0).all():
+                return stored.astype(np.float32)
+            return (stored * scales + offsets).astype(np.float32)
 
     def _aligned_origin(self) -> tuple[int, int] | None:
         """(row, col) of the target grid's first pixel in the file when their pixels coincide."""
@@ -284,20 +337,45 @@ class Raster:
         off = max(math.dist(here, there) for here, there in zip(at, wanted))
         return (row, col) if off < 1e-3 else None
 
-    def _warp(self, resampling: str) -> WarpedVRT:
-        return WarpedVRT(
-            self.dataset,
-            src_crs=self.crs or _NOWHERE,
-            src_transform=Affine(*self.transform),
-            crs=self.grid.crs or _NOWHERE,
-            transform=Affine(*self.grid.transform),
-            width=self.grid.cols,
-            height=self.grid.rows,
-            resampling=Resampling[resampling],
-            tolerance=_TOLERANCE,
-            dtype="float32",
-            src_nodata=self.stored_nodata,
-            nodata=np.nan,
+    def _warp(self, resampling: str) -> Iterator[tuple[DatasetReader, WarpedVRT]]:
+        """Band by band, its plain view and that view on the target grid.
+
+        One band at a time, since rasterio makes GDAL take a pixel for missing only where all bands
+        of a file miss it: the nodata values of one band would be averaged into its neighbours.
+        """
+        for band in self.bands:
+            with quiet():
+                view = rasterio.open(self._plain_view(band))
+            warped = WarpedVRT(
+                view,
+                src_crs=self.crs or _NOWHERE,
+                src_transform=Affine(*self.transform),
+                crs=self.grid.crs or _NOWHERE,
+                transform=Affine(*self.grid.transform),
+                width=self.grid.cols,
+                height=self.grid.rows,
+                resampling=Resampling[resampling],
+                tolerance=_TOLERANCE,
+                dtype="float32",
+                src_nodata=np.nan,
+                nodata=np.nan,
+            )
+            yield view, warped
+
+    def _plain_view(self, band: int) -> str:
+        """A GDAL VRT of one band, stored values, NaN for all that is missing."""
+        file, nodata = self.dataset, self._nodata_of(band)
+        wide = np.dtype(file.dtypes[band - 1]).name in ("float64", "int32", "uint32")
+        missing = "" if math.isnan(nodata) else f"<NODATA>{nodata!r}</NODATA>"
+        if self._masked:
+            missing += "<UseMaskBand>true</UseMaskBand>"
+        return (
+            f'<VRTDataset rasterXSize="{file.width}" rasterYSize="{file.height}">'
+            f'<VRTRasterBand dataType="{"Float64" if wide else "Float32"}" band="1">'
+            "<NoDataValue>nan</NoDataValue><ComplexSource>"
+            f"<SourceFilename>{html.escape(self.source.path)}</SourceFilename>"
+            f"<SourceBand>{band}</SourceBand>{missing}"
+            "</ComplexSource></VRTRasterBand></VRTDataset>"
         )
 
 

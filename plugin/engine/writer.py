@@ -43,8 +43,7 @@ class Writer:
         self.clipped = 0
         self.valid = 0
         self.bands = len(template.bands)
-        file, numbers = template.dataset, template.bands
-        self.dtype = np.dtype(file.dtypes[numbers[0] - 1])
+        self.dtype = template.dtype
         self.nodata = _nodata(template, self.dtype)
         self._scales, self._offsets = template.radiometry
         self._gdal_errors = _GdalErrors()
@@ -144,6 +143,8 @@ class Writer:
         values = (physical.astype(np.float64) - self._offsets) / self._scales
         if self.dtype.kind == "f":
             stored = values.astype(self.dtype)
+            if self.nodata is not None and not math.isnan(self.nodata):
+                _keep_off(stored, self.dtype.type(self.nodata))
         else:
             limits = np.iinfo(self.dtype)
             whole = np.rint(np.where(missing, 0, values))
@@ -185,6 +186,17 @@ class _GdalErrors(logging.Handler):
     def check(self, failure: Callable[[str], OutputError]) -> None:
         if self._first is not None:
             raise failure(self._first)
+
+
+def _keep_off(values: NDArray, nodata: np.floating) -> None:
+    """Move valid values off nodata, and off what GDAL takes for equal to it.
+
+    That is some last digits of float32, for float64 too.
+    """
+    reach = 16 * np.finfo(np.float32).eps * abs(nodata) or np.finfo(np.float32).tiny
+    with np.errstate(over="ignore", invalid="ignore"):
+        near = np.abs(values - nodata) < reach
+    values[near] = nodata - reach if nodata > 0 else nodata + reach
 
 
 def remove_part(part: str) -> None:

@@ -78,7 +78,7 @@ def from_sinusoidal(x, y):
     return utm33_of(*latlon_of_sinusoidal(x, y))
 
 
-# --- grids ------------------------------------------------------------------------------------------
+# --- grids ---
 
 
 def turned(size_x, size_y, degrees, x=500_000.0, y=5_300_000.0):
