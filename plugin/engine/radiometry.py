@@ -70,7 +70,8 @@ def fit_band(band: int, coarse: Tensor, fine: Tensor) -> BandFit:
 
     The slope is the reduced major axis (ratio of the spreads): both images are noisy, and least
     squares of one on the other would shrink every change. Cells off by more than three robust
-    standard deviations are left out once.
+    standard deviations (clouds in one image) are left out; correlation and units are judged
+    without them.
 
     Args:
         band: 1-based number for the report.
@@ -82,22 +83,42 @@ def fit_band(band: int, coarse: Tensor, fine: Tensor) -> BandFit:
     if len(c) < _MIN_CELLS or c.std() == 0 or f.std() == 0:
         before = float((c - f).square().mean().sqrt()) if len(c) else math.nan
         return BandFit(band, 1.0, 0.0, math.nan, before, before, len(c), _apart(c, f))
-    gain, offset = _line(c, f)
-    residual = f - gain * c - offset
-    spread = 1.4826 * (residual - residual.median()).abs().median()
-    keep = (residual - residual.median()).abs() <= 3 * spread
-    if spread > 0 and int(keep.sum()) >= _MIN_CELLS and c[keep].std() > 0 and f[keep].std() > 0:
-        gain, offset = _line(c[keep], f[keep])
+    keep = _trusted(c, f)
+    gain, offset = _line(c[keep], f[keep])
     return BandFit(
         band,
         gain,
         offset,
-        float(torch.corrcoef(torch.stack([c, f]))[0, 1]),
+        float(torch.corrcoef(torch.stack([c[keep], f[keep]]))[0, 1]),
         float((c - f).square().mean().sqrt()),
         float((gain * c + offset - f).square().mean().sqrt()),
         len(c),
-        _apart(c, f),
+        _apart(c[keep], f[keep]),
     )
+
+
+def _trusted(c: Tensor, f: Tensor) -> Tensor:
+    """(cells,) bool: cells near the line; all where no line holds for most of them."""
+    everything = torch.ones_like(c, dtype=torch.bool)
+    # The middle half of either image starts the search, so that no cloud can pull the line.
+    quartiles = torch.tensor([0.25, 0.75], dtype=torch.float64)
+    wide = [float(values.quantile(quartiles).diff()) for values in (c, f)]
+    if min(wide) <= 0:
+        return everything
+    centred = [(v - v.median()).clamp(-w, w) for v, w in zip((c, f), wide)]
+    gain = wide[1] / wide[0] * (-1.0 if (centred[0] * centred[1]).mean() < 0 else 1.0)
+    offset = float(f.median() - gain * c.median())
+    keep = everything
+    for _ in range(5):
+        residual = f - gain * c - offset
+        spread = 1.4826 * (residual - residual.median()).abs().median()
+        keep = (residual - residual.median()).abs() <= 3 * spread
+        if not spread > 0 or int(keep.sum()) < _MIN_CELLS:
+            return everything
+        if not (c[keep].std() > 0 and f[keep].std() > 0):
+            return everything
+        gain, offset = _line(c[keep], f[keep])
+    return keep
 
 
 def _line(c: Tensor, f: Tensor) -> tuple[float, float]:
@@ -138,9 +159,14 @@ def harmonise(mode: str, coarse: Tensor, fine: Tensor) -> Harmonisation:
     """
     fits = tuple(fit_band(i, c, f) for i, (c, f) in enumerate(zip(coarse, fine), 1))
     ones, zeros = torch.ones(len(fits)), torch.zeros(len(fits))
-    if mode == "never":
-        return Harmonisation(mode, False, "Switched off.", fits, ones, zeros)
     differ = any(fit.other_units for fit in fits)
+    if mode == "never":
+        reason = "Fitting the coarse images to the fine ones is switched off." + (
+            " They seem to be in different units; switch it on, or state scale and offset."
+            if differ
+            else ""
+        )
+        return Harmonisation(mode, False, reason, fits, ones, zeros)
     if mode == "auto" and not differ:
         reason = "Coarse and fine images are in the same units; nothing was changed."
         return Harmonisation(mode, False, reason, fits, ones, zeros)

@@ -225,7 +225,9 @@ class Scene:
         coarse = torch.cat([self.cell_values(f"coarse {k}").flatten(1) for k in pairs], dim=1)
         fine = torch.cat([self.cell_values(f"fine {k}").flatten(1) for k in pairs], dim=1)
         self.harmonisation = harmonise(self.job.harmonise, coarse, fine)
-        if self.harmonisation.applied or any(fit.other_units for fit in self.harmonisation.fits):
+        found = self.harmonisation
+        failed = found.mode == "always" and not found.applied
+        if found.applied or failed or any(fit.other_units for fit in found.fits):
             self.warnings.append(self.harmonisation.reason)
         for name in self._coarse_names:
             means = self._means[name][:, None, None]
