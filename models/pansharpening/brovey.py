@@ -41,21 +41,28 @@ class Brovey(FusionModel):
 
 
 class _Moments:
-    """Mean and standard deviation of values that come in pieces."""
+    """Mean and standard deviation of values that come in pieces.
+
+    Sums are taken from the first value on, so a constant has no spread at all.
+    """
 
     def __init__(self) -> None:
         self._count, self._total, self._squares = 0, 0.0, 0.0
+        self._first: float | None = None
 
     def add(self, values: Tensor) -> None:
-        wide = values.double()
+        if self._first is None and len(values):
+            self._first = float(values[0])
+        wide = values.double() - (self._first or 0.0)
         self._count += len(wide)
         self._total += float(wide.sum())
         self._squares += float(wide.square().sum())
 
     @property
     def mean(self) -> float:
-        return self._total / max(self._count, 1)
+        return (self._first or 0.0) + self._total / max(self._count, 1)
 
     @property
     def spread(self) -> float:
-        return max(self._squares / max(self._count, 1) - self.mean**2, 0.0) ** 0.5
+        count = max(self._count, 1)
+        return max(self._squares / count - (self._total / count) ** 2, 0.0) ** 0.5
