@@ -133,6 +133,7 @@ def test_a_constant_pan_adds_no_noise(rasters, rng, model, value, side):
     assert spread > 0.8
     if model == "brovey":  # every pixel has the intensity that pan has, the same everywhere
         assert np.ptp(result.mean(axis=0)) < 1e-4 * value
+    assert result.mean() == pytest.approx((value * cell).mean(), rel=0.02)
 
 
 @pytest.mark.parametrize("model", ["brovey", "gsa"])
