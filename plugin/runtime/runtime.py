@@ -70,6 +70,7 @@ class Runtime:
         self._finding: _Finding | None = None
         # Also at the end of the process, and when everybody has forgotten this runtime.
         weakref.finalize(self, self._pool.close)
+        _RUNTIMES.add(self)
 
     # --- state --------------------------------------------------------------------------------
 
@@ -261,6 +262,9 @@ def _absolute(source: RasterSource) -> RasterSource:
 # --- the one of this process ------------------------------------------------------------------
 
 
+_RUNTIMES: weakref.WeakSet[Runtime] = weakref.WeakSet()
+
+
 class _Shared:
     """The process-wide runtime, and who knows which interpreter the user chose."""
 
@@ -293,9 +297,10 @@ def shared() -> Runtime:
         return current
 
 
-def close_shared() -> None:
-    """Close the process-wide runtime, if there is one; for when the plugin is unloaded."""
-    with _SHARED.lock:
-        current, _SHARED.runtime = _SHARED.runtime, None
-    if current is not None:
-        current.close()
+def close_all() -> None:
+    """Close every runtime of this process, also one that ends its last job after another choice.
+
+    For when the plugin is unloaded.
+    """
+    for item in list(_RUNTIMES):
+        item.close()

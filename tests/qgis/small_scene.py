@@ -10,7 +10,7 @@ import pytest
 from layers_rasters import write_raster
 from qgis.core import QgsApplication
 from rasterfuse.plugin.processing.provider import RasterFuseProvider
-from rasterfuse.plugin.runtime.runtime import close_shared
+from rasterfuse.plugin.runtime.runtime import close_all
 
 CORNER = (500_000.0, 5_000_000.0)
 RATIO = 8
@@ -100,4 +100,4 @@ def provider(qgis_processing):
 @pytest.fixture(scope="session", autouse=True)
 def no_worker_is_left():
     yield
-    close_shared()
+    close_all()

@@ -340,4 +340,4 @@ def test_the_shared_runtime_uses_the_interpreter_of_the_settings(clean_settings)
         settings.set_worker_python(None)
         assert runtime.shared().chosen is None
     finally:
-        runtime.close_shared()
+        runtime.close_all()

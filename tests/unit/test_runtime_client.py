@@ -257,9 +257,11 @@ def test_a_child_that_holds_the_pipe_does_not_hide_the_death_of_the_worker(
 ):
     client = client_for([{"child": True}, {"signal": signal.SIGKILL}])
     client.start()
+    begun = time.monotonic()
     try:
         with pytest.raises(WorkerError, match="was killed"):
             client.run(job, Listener())
+        assert time.monotonic() - begun < 10  # the child would hold it for 30 seconds
     finally:
         child = int((tmp_path / "child.pid").read_text())
         os.kill(child, signal.SIGKILL)
