@@ -71,7 +71,7 @@ class WorkerClient:
         self._channel: Channel | None = None
         self._leftovers: Leftovers | None = None
         self._number = 0
-        self._errors = ""
+        self._log_start = 0  # what earlier jobs wrote does not explain this one's end
 
     # --- start --------------------------------------------------------------------------------
 
@@ -173,6 +173,7 @@ class WorkerClient:
         """Send the job and follow it to its final message."""
         if self._channel is not None:
             self._channel.forget_noise()
+        self._log_start = self._log.stat().st_size if self._log.exists() else 0
         self._send({"type": "run", "id": number, "job": job.to_dict()})
         kill_at, heard = math.inf, False
         while time.monotonic() < kill_at:
@@ -246,7 +247,7 @@ class WorkerClient:
         try:
             with open(self._log, "rb") as log:
                 log.seek(0, 2)
-                log.seek(max(0, log.tell() - _TAIL))
+                log.seek(max(self._log_start, log.tell() - _TAIL))
                 errors = log.read().decode("utf-8", "replace")
         except OSError:
             errors = ""

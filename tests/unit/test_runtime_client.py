@@ -220,6 +220,15 @@ def test_only_the_end_of_a_long_log_is_kept(client_for, job):
     assert len(caught.value.detail) < 5000
 
 
+def test_what_an_earlier_job_printed_does_not_explain_the_end_of_this_one(client_for, job):
+    client = client_for([{"stderr": "MemoryError\n"}, REPORT, {"sleep": 0.3}, {"exit": 3}])
+    client.start()
+    client.run(job, Listener())
+    with pytest.raises(WorkerError, match=r"exit code 3") as caught:
+        client.run(job, Listener())
+    assert "MemoryError" not in caught.value.detail
+
+
 def test_a_worker_that_babbles_is_ended(client_for, job):
     client = client_for([{"make": "part"}, {"flood": 5000}, {"sleep": 20}, REPORT])
     client.start()
