@@ -321,7 +321,7 @@ def _output(job: Job, card: Card, infos: Mapping[str, RasterInfo]) -> Iterator[F
     target = os.path.abspath(job.output)
     folder = os.path.dirname(target)
     for source in job.sources.values():
-        if _same_file(source.path, target):
+        if same_file(source.path, target):
             yield Finding(
                 ERROR, "output",
                 f"The output {job.output} is also the input {source.label}. Choose another name.",
@@ -359,7 +359,8 @@ def _space(job: Job, card: Card, infos: Mapping[str, RasterInfo], folder: str) -
         )  # fmt: skip
 
 
-def _same_file(one: str, other: str) -> bool:
+def same_file(one: str, other: str) -> bool:
+    """Whether two paths name one file, be it by a link."""
     if os.path.exists(one) and os.path.exists(other):
         return os.path.samefile(one, other)
     return os.path.normcase(os.path.abspath(one)) == os.path.normcase(other)

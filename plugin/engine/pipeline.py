@@ -247,13 +247,16 @@ def load_model(card: Card, job: Job, device: torch.device) -> FusionModel:
     return getattr(module, card.class_name)(card, job.parameters, device, job.backend)
 
 
+_CORES = os.cpu_count() or 1
+_USUAL_THREADS = torch.get_num_threads()
+
+
 def _limit_threads(threads: int | None) -> None:
-    if threads is None:
-        return
-    torch.set_num_threads(threads)
+    """Use so many threads for this job; a worker lives longer than one."""
+    torch.set_num_threads(_USUAL_THREADS if threads is None else min(threads, _CORES))
     try:
         import numba
-
-        numba.set_num_threads(min(threads, os.cpu_count() or 1))
     except ImportError:
         return
+    most = numba.config.NUMBA_NUM_THREADS
+    numba.set_num_threads(most if threads is None else min(threads, most))

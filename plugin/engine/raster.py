@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
@@ -150,7 +151,7 @@ def _in_crs_of(
     if dataset.crs and fine.crs and dataset.crs != fine.crs:
         try:
             xs, ys = (np.array(v) for v in transform_points(dataset.crs, fine.crs, xs, ys))
-        except (CRSError, RasterioError):
+        except (CRSError, RasterioError, CPLE_BaseError):
             return None, pixel_size(transform)
     good = np.isfinite(xs) & np.isfinite(ys)
     if not good[-3:].all() or not good[:-3].any():

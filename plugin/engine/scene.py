@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import date
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from ...models.base import Progress, Tile
 from ...models.cards import Card
 from ...models.errors import InputError
-from ..checks import INFO, WARNING, check_job, coarse_ratio, first_error
+from ..checks import INFO, WARNING, check_job, coarse_ratio, first_error, same_file
 from ..grid import Window, shift, window_of
 from ..job import Job, parse_date
 from .cells import CellGrid, CellMeans, block_cells, native_cells, native_values
@@ -116,6 +116,7 @@ class Scene:
         sentence = first_error(findings)
         if sentence is not None:
             raise InputError(sentence)
+        self._keep_files(opened)
         self.warnings += [item.sentence for item in findings if item.level == WARNING]
         self.notes += [item.sentence for item in findings if item.level == INFO]
         self.grid = self._target_grid(fine)
@@ -128,6 +129,15 @@ class Scene:
             self.job, self.main_coarse, infos[self.main_coarse], infos[fine_name]
         )
         self._set_cells(ratio_x, ratio_y)
+
+    def _keep_files(self, opened: Mapping[str, DatasetReader]) -> None:
+        """Refuse to overwrite a file that an input consists of, such as an image in a VRT."""
+        for name, data in opened.items():
+            if any(same_file(path, self.job.output) for path in data.files):
+                raise InputError(
+                    f"The output {self.job.output} is also a part of the input "
+                    f"{self.job.sources[name].label}. Choose another name."
+                )
 
     def _target_grid(self, fine: DatasetReader) -> Grid:
         transform = transform_of(fine)

@@ -109,6 +109,9 @@ class Writer:
         self._verify()
         try:
             os.replace(self.part, self.path)
+            # Overviews, masks and statistics of an older result would be taken for this one's.
+            for suffix in (".ovr", ".msk", ".aux.xml"):
+                remove_part(self.path + suffix)
         except OSError as error:
             raise OutputError(
                 f"{self.path} cannot be replaced ({error.strerror}). Close it where it is open, "
