@@ -1,0 +1,139 @@
+"""The page of RasterFuse in Settings ▸ Options: which Python runs the worker, and is it fit?"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+
+from qgis.core import Qgis, QgsApplication
+from qgis.gui import QgsFileWidget, QgsOptionsPageWidget
+from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtGui import QShowEvent
+from qgis.PyQt.QtWidgets import (
+    QFormLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from .. import settings
+from ..runtime.runtime import Runtime, RuntimeStatus
+from .log import level_icon
+from .options_factory import PAGE
+from .runtime_watch import RuntimeWatch
+
+
+class OptionsPage(QgsOptionsPageWidget):
+    """Choose the worker's Python and see what it offers."""
+
+    def __init__(self, applied: Callable[[], None], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName(PAGE)
+        self._applied = applied
+        self.python = QgsFileWidget(self)
+        self.python.setStorageMode(QgsFileWidget.StorageMode.GetFile)
+        self.python.setDialogTitle(self.tr("Choose a Python interpreter"))
+        self.python.lineEdit().setPlaceholderText(self.tr("[Find one automatically]"))
+        self.python.setFilePath(settings.worker_python() or "")
+        self.icon = QLabel(self)
+        self.state = QLabel(self)
+        self.details = QLabel(self)
+        self.check_button = QPushButton(self.tr("Check"), self)
+        self.copy_button = QPushButton(self.tr("Copy diagnostics"), self)
+        self._watch: RuntimeWatch | None = None
+        self._build()
+        self.check_button.clicked.connect(self.check)
+        self.copy_button.clicked.connect(self.copy_diagnostics)
+
+    def _build(self) -> None:
+        intro = QLabel(self)
+        intro.setWordWrap(True)
+        intro.setText(
+            self.tr(
+                "RasterFuse computes in a process of its own, run by a Python that has torch and "
+                "rasterio. QGIS's own Python is left as it is."
+            )
+        )
+        for label in (self.state, self.details):
+            label.setWordWrap(True)
+            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        box = QGroupBox(self.tr("Worker"), self)
+        form = QFormLayout(box)
+        form.addRow(self.tr("Python interpreter"), self.python)
+        state = QHBoxLayout()
+        state.addWidget(self.icon, 0, Qt.AlignmentFlag.AlignTop)
+        state.addWidget(self.state, 1)
+        form.addRow(state)
+        form.addRow(self.details)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.check_button)
+        buttons.addWidget(self.copy_button)
+        buttons.addStretch(1)
+        form.addRow(buttons)
+        layout = QVBoxLayout(self)
+        layout.addWidget(intro)
+        layout.addWidget(box)
+        layout.addStretch(1)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if self._watch is None:
+            self.check()
+
+    def chosen(self) -> str | None:
+        """The interpreter in the field, None for the automatic search."""
+        return self.python.filePath().strip() or None
+
+    def apply(self) -> None:
+        """QGIS calls this on OK."""
+        if self.chosen() != (settings.worker_python() or None):
+            settings.set_worker_python(self.chosen())
+            self._applied()
+
+    def check(self) -> None:
+        """Start the interpreter in the field in the background and show what it says."""
+        self.state.setText(self.tr("Checking …"))
+        self.icon.clear()
+        self.details.clear()
+        self.check_button.setEnabled(False)
+        self._watch = RuntimeWatch(Runtime(self.chosen()), self)
+        self._watch.changed.connect(self.show_status)
+        self._watch.refresh()
+
+    def show_status(self, status: RuntimeStatus) -> None:
+        """Say whether jobs can run, with what, and what to do if not."""
+        self.check_button.setEnabled(True)
+        if status.ready:
+            self.icon.setPixmap(QgsApplication.getThemeIcon("/mIconSuccess.svg").pixmap(16, 16))
+            self.state.setText(self.tr("Ready: {}").format(status.python))
+        else:
+            self.icon.setPixmap(level_icon("warning").pixmap(16, 16))
+            self.state.setText(status.reason)
+        self.details.setText("\n".join(describe(status)))
+
+    def copy_diagnostics(self) -> None:
+        """Put on the clipboard what a bug report needs."""
+        lines = [
+            f"QGIS: {Qgis.QGIS_VERSION}",
+            f"System: {platform.platform()}",
+            f"Worker: {self.state.text()}",
+            self.details.text(),
+        ]
+        QgsApplication.clipboard().setText("\n".join(lines))
+
+
+def describe(status: RuntimeStatus) -> list[str]:
+    """Versions and devices as lines of text."""
+    hello = status.hello
+    if not hello:
+        return []
+    packages = hello.get("packages", {})
+    named = ", ".join(f"{name} {version}" for name, version in packages.items() if version)
+    lines = [f"Python {hello.get('python', '?')}", named]
+    for device in hello.get("devices", []):
+        memory = device.get("memory_mb")
+        lines.append(f"{device.get('name')}" + (f", {memory / 1024:.0f} GB" if memory else ""))
+    return [line for line in lines if line]
