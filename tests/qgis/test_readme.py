@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -36,7 +37,10 @@ def example(language: str, word: str, demo: Path) -> str:
     """The one block of code that holds a word, made to work in the folder of the test."""
     found = [text for kind, text in BLOCKS if kind == language and word in text]
     assert len(found) == 1, f"{len(found)} blocks of {language} hold {word}"
-    return found[0].replace("build/demo", str(demo)).replace("build/scene", str(demo / "plain"))
+    places = {"build/demo": str(demo), "build/scene": str(demo / "plain")}
+    for here, there in places.items():
+        found[0] = found[0].replace(here, there if language == "python" else shlex.quote(there))
+    return found[0]
 
 
 def shell(commands: str) -> str:
