@@ -51,6 +51,8 @@ demo: setup ## simulate a scene and fuse it through the plugin; look into build/
 	@$(IN_QGIS) $(QGIS) tools/demo.py build/demo
 
 run: setup ## open QGIS with the plugin and the demo project
+	@test -n "$${DISPLAY:-}$${WAYLAND_DISPLAY:-}" || { echo "QGIS needs a screen and there is none:" \
+		"DISPLAY is not set. Log in on a desktop, or with ssh -X." >&2; exit 1; }
 	@test -e build/demo/demo.qgz || $(MAKE) --no-print-directory demo
 	@$(IN_QGIS) env -u QT_QPA_PLATFORM qgis --nologo --noversioncheck build/demo/demo.qgz
 
@@ -84,5 +86,5 @@ screenshots: demo ## make the pictures in docs/images
 	@$(PYTHON) tools/screenshots.py
 
 clean: ## remove all that was made
-	rm -rf build .hypothesis .mypy_cache .ruff_cache .pytest_cache
+	rm -rf build .hypothesis .qgis-settings .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
