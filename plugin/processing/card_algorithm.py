@@ -114,15 +114,12 @@ class CardAlgorithm(QgsProcessingAlgorithm):
 
         values = Values(self, self._card, parameters, context)
         try:
-            values.planned_output()
-            output = self.parameterAsOutputLayer(parameters, OUTPUT, context)
-            self._job = values.job(output)
+            self._job = values.job(values.planned_output())
             say(self._job, feedback)
         except Exception as error:
             raise failure(error) from error
-        self._dresser = Dresser(
-            self._job, values.fine_layer(), self.parameterDefinition(OUTPUT).description()
-        )
+        default_name = self.parameterDefinition(OUTPUT).description()
+        self._dresser = Dresser(self._job, values.fine_layer(), default_name)
         return True
 
     def processAlgorithm(
@@ -136,16 +133,18 @@ class CardAlgorithm(QgsProcessingAlgorithm):
 
         if self._job is None or self._dresser is None:
             raise QgsProcessingException(tr("The algorithm was not prepared. Start it again."))
+        # Not in prepareAlgorithm: QGIS forgets what is said of layers to the context it has there.
+        output = self.parameterAsOutputLayer(parameters, OUTPUT, context)
+        job = self._job.with_output(os.path.abspath(output))
         try:
-            report = run(self._job, feedback)
+            report = run(job, feedback)
         except CancelledError as error:
             feedback.pushInfo(error.sentence)
             return {}
         except Exception as error:
             raise failure(error) from error
         tell(report, feedback)
-        path = os.fspath(report["path"])
-        self._dresser.wait_for(path, report, context)
+        self._dresser.wait_for(output, job, report, context)
         known = number_outputs(self._card)
         numbers = {key: value for key, value in report_numbers(report).items() if key in known}
-        return {OUTPUT: path, REPORT: json.dumps(report, ensure_ascii=False), **numbers}
+        return {OUTPUT: output, REPORT: json.dumps(report, ensure_ascii=False), **numbers}

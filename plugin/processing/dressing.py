@@ -35,9 +35,11 @@ class Dresser(QgsProcessingLayerPostProcessorInterface):
         self._fine_id = fine.id() if fine is not None else ""
         self._name = result_name(job, fine)
 
-    def wait_for(self, path: str, report: dict[str, Any], context: QgsProcessingContext) -> None:
+    def wait_for(
+        self, path: str, job: Job, report: dict[str, Any], context: QgsProcessingContext
+    ) -> None:
         """Have QGIS call this when it loads a file, if it is going to."""
-        self._report = report
+        self._job, self._report = job, report
         if not context.willLoadLayerOnCompletion(path):
             return
         self._waiting[path] = self
@@ -45,6 +47,11 @@ class Dresser(QgsProcessingLayerPostProcessorInterface):
         if details.name == self._default_name:  # else a user or a model has named it
             details.name = self._name
         details.setPostProcessor(self)
+
+    @classmethod
+    def waiting(cls) -> list[str]:
+        """The files that have not been loaded yet."""
+        return list(cls._waiting)
 
     def postProcessLayer(
         self,

@@ -132,12 +132,18 @@ class Values:
         )
 
     def _layers(self, name: str) -> Iterator[QgsRasterLayer | str]:
-        """The layers of a parameter; a path that QGIS cannot load stays a path."""
+        """The layers of a parameter; files stay paths, and so does what QGIS cannot load."""
         for item in _flat(self._value(name)):
             if isinstance(item, QgsMapLayer):
                 yield item
             elif isinstance(item, str) and item:
-                yield QgsProcessingUtils.mapLayerFromString(item, self._context) or item
+                yield self._known_layer(item) or item
+
+    def _known_layer(self, text: str) -> QgsMapLayer | None:
+        known = QgsProcessingUtils.mapLayerFromString(text, self._context, False)
+        if known is not None or os.path.exists(text):
+            return known
+        return QgsProcessingUtils.mapLayerFromString(text, self._context)
 
     def _value(self, name: str) -> Any:
         value = self._given.get(name)
