@@ -43,7 +43,7 @@ def steps() -> Iterator[Condition]:
     plugin = plugins["rasterfuse"]
     plugin.action.trigger()
     dialog = plugin.dialog
-    dialog.resize(980, 770)
+    dialog.resize(980, 790)
     dialog.move(60, 26)
     yield lambda: dialog.bar.run.isEnabled() and plugin.watch.status is not None
     yield pause(1000)

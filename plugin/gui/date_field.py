@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qgis.gui import QgsDateEdit
-from qgis.PyQt.QtCore import QDate, Qt, pyqtSignal
+from qgis.PyQt.QtCore import QDate, Qt, QTimer, pyqtSignal
 from qgis.PyQt.QtWidgets import QWidget
 
 
@@ -24,7 +24,7 @@ class DateField(QgsDateEdit):
         self.setMinimumWidth(self.fontMetrics().horizontalAdvance("0000-00-00") + 70)
         self._guess: str | None = None
         self.set_iso(None)
-        self.dateValueChanged.connect(lambda _day: self.changed.emit())
+        self.dateValueChanged.connect(lambda _day: self._tell())
 
     def iso(self) -> str | None:
         """The day as YYYY-MM-DD, None when unknown."""
@@ -37,6 +37,16 @@ class DateField(QgsDateEdit):
             self.setDate(QDate.fromString(text, Qt.DateFormat.ISODate))
         else:
             self.clear()
+
+    def _tell(self) -> None:
+        if self.isNull():
+            # QGIS writes today's date into a field that is being cleared: put things right after.
+            QTimer.singleShot(0, self._show_unknown)
+        self.changed.emit()
+
+    def _show_unknown(self) -> None:
+        if self.isNull():
+            self.displayNull(False)
 
     def prefill(self, text: str | None) -> None:
         """Show a guess, which does not count as an edit."""

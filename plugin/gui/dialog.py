@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from qgis.core import Qgis, QgsProject, QgsRasterLayer
-from qgis.gui import QgisInterface, QgsGui, QgsMessageBar, QgsScrollArea
+from qgis.core import QgsProject, QgsRasterLayer
+from qgis.gui import QgisInterface, QgsGui, QgsScrollArea
 from qgis.PyQt.QtCore import Qt, QTimer
 from qgis.PyQt.QtGui import QShowEvent
 from qgis.PyQt.QtWidgets import (
     QApplication,
     QDialog,
     QFrame,
-    QSizePolicy,
     QSplitter,
     QVBoxLayout,
     QWidget,
@@ -20,6 +19,7 @@ from qgis.PyQt.QtWidgets import (
 
 from ...models.errors import FusionError
 from .. import settings
+from ..checks import ERROR, INFO, WARNING
 from ..job import Job
 from ..layers.publish import publish, result_name
 from ..runtime.runtime import RuntimeStatus
@@ -31,6 +31,7 @@ from .form import FusionForm
 from .help_panel import HelpPanel
 from .log import log_error, plugin_icon
 from .messages import Messages
+from .notices import SUCCESS, NoticeBar
 from .options_factory import PAGE
 from .output_box import temporary_path
 from .report_dialog import ReportDialog
@@ -59,8 +60,8 @@ class FusionDialog(QDialog):
         self.setWindowTitle(self.tr("RasterFuse: fuse coarse and fine images"))
         self.setWindowIcon(plugin_icon())
         self.setModal(False)
-        self.message_bar = QgsMessageBar(self)
-        self.messages = Messages(self, self.message_bar, iface.messageBar())
+        self.notices = NoticeBar(self)
+        self.messages = Messages(self, self.notices, iface.messageBar())
         self.form = FusionForm(iface.mapCanvas(), self)
         self.help = HelpPanel(self)
         self.bar = RunBar(self)
@@ -76,7 +77,6 @@ class FusionDialog(QDialog):
         QgsGui.enableAutoGeometryRestore(self)
 
     def _build(self) -> None:
-        self.message_bar.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
         scroll = QgsScrollArea(self)
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
@@ -90,7 +90,7 @@ class FusionDialog(QDialog):
         self.splitter.setCollapsible(0, False)
         self.splitter.setSizes([720, 280])
         layout = QVBoxLayout(self)
-        layout.addWidget(self.message_bar)
+        layout.addWidget(self.notices)
         layout.addWidget(self.splitter, 1)
         layout.addWidget(self.bar)
         self.resize(1000, 760)
@@ -137,7 +137,7 @@ class FusionDialog(QDialog):
     def _show_obstacle(self) -> None:
         status = self._watch.status
         missing = status.reason if status is not None and not status.ready else ""
-        self.bar.set_obstacle(self._draft.obstacle or missing)
+        self.bar.set_obstacle(self._draft.obstacle, missing)
 
     def show_runtime(self, status: RuntimeStatus | None) -> None:
         """Offer the worker's devices, or say at the top why there is none."""
@@ -150,9 +150,7 @@ class FusionDialog(QDialog):
                 self.tr("Open options"): self.open_options,
                 self.tr("Check again"): self._watch.refresh,
             }
-            title = self.tr("No worker")
-            level = Qgis.MessageLevel.Warning
-            self.messages.tell("worker", title, status.reason, level, buttons)
+            self.messages.tell("worker", WARNING, "", status.reason, buttons)
         self._show_obstacle()
 
     def open_options(self) -> None:
@@ -168,7 +166,7 @@ class FusionDialog(QDialog):
         layer = self.form.fine_layer()
         self._fine_id = layer.id() if layer is not None else ""
         settings.set_form_values(self.form.memory())
-        self.messages.withdraw("failure")
+        self.messages.withdraw("result")
         self.bar.set_running(True)
         self.bar.show_stage(self.tr("Waiting for the worker"), 0.0)
         title = self.tr("RasterFuse: {}").format(self.form.card().name)
@@ -187,7 +185,7 @@ class FusionDialog(QDialog):
             return
         temporary = not self.form.output.path()
         QApplication.clipboard().setText(as_text(self._draft.job, kind, temporary))
-        self.messages.note(self.tr("Copied"), self.tr("The job is on the clipboard."))
+        self.messages.tell("copy", INFO, "", self.tr("The job is on the clipboard."))
 
     def _show_stage(self, stage: str, fraction: float) -> None:
         if self.bar.cancel.isEnabled():
@@ -201,7 +199,8 @@ class FusionDialog(QDialog):
         elif error is not None:
             self._show_failure(error)
         else:
-            self.messages.note(self.tr("Cancelled"), self.tr("Nothing was written."))
+            text = self.tr("Nothing was written.")
+            self.messages.tell("result", INFO, self.tr("Cancelled"), text)
 
     def _show_result(self, job: Job, report: dict[str, Any]) -> None:
         try:
@@ -214,17 +213,19 @@ class FusionDialog(QDialog):
             return
         self.bar.set_note(str((report.get("trust") or {}).get("verdict", "")))
         name = text = layer.name()
-        if report.get("warnings"):
-            text += self.tr(" (with {} warnings, see the report)").format(len(report["warnings"]))
+        warnings = len(report.get("warnings") or ())
+        if warnings == 1:
+            text += self.tr(" (with a warning, see the report)")
+        elif warnings:
+            text += self.tr(" (with {} warnings, see the report)").format(warnings)
         buttons = {self.tr("Report"): lambda: self.show_report(report, name)}
-        level = Qgis.MessageLevel.Success
-        self.messages.tell("result", self.tr("Fused"), text, level, buttons)
+        self.messages.tell("result", SUCCESS, self.tr("Fused"), text, buttons)
 
     def _show_failure(self, error: FusionError) -> None:
         """Tell what failed and what to do, above the form the user has to change."""
         buttons = {self.tr("Open log"): self._iface.openMessageLog}
-        level = Qgis.MessageLevel.Critical
-        self.messages.tell("failure", self.tr("Fusion failed"), error.sentence, level, buttons)
+        title = self.tr("Fusion failed")
+        self.messages.tell("result", ERROR, title, error.sentence, buttons)
 
     def show_report(self, report: dict[str, Any], title: str) -> ReportDialog:
         """Open the report in a window of its own."""
@@ -236,7 +237,7 @@ class FusionDialog(QDialog):
     def leave(self) -> None:
         """Remember the form and take away what lies outside this window; for unload."""
         self.reject()
-        self.messages.withdraw()
+        self.messages.leave_main()
         for window in self.parentWidget().findChildren(ReportDialog):
             window.close()
 

@@ -59,7 +59,7 @@ class RunBar(QWidget):
         layout.addWidget(self.stage)
         layout.addLayout(buttons)
         self._running = False
-        self._obstacle = self._note = ""
+        self._obstacle = self._missing = self._note = ""
         self._update()
 
     def show_stage(self, stage: str, fraction: float) -> None:
@@ -75,9 +75,9 @@ class RunBar(QWidget):
         self.progress.setTextVisible(running)
         self._update()
 
-    def set_obstacle(self, sentence: str) -> None:
-        """Why the job cannot run now; empty when it can."""
-        self._obstacle = sentence
+    def set_obstacle(self, sentence: str, shown_elsewhere: str = "") -> None:
+        """Why the job cannot run now, both empty when it can; the second is only a tooltip."""
+        self._obstacle, self._missing = sentence, shown_elsewhere
         self._update()
 
     def set_note(self, text: str) -> None:
@@ -86,8 +86,9 @@ class RunBar(QWidget):
         self._update()
 
     def _update(self) -> None:
-        self.run.setEnabled(not self._running and not self._obstacle)
-        self.run.setToolTip(self._obstacle or self.tr("Fuse in the background"))
+        reason = self._obstacle or self._missing
+        self.run.setEnabled(not self._running and not reason)
+        self.run.setToolTip(reason or self.tr("Fuse in the background"))
         self.cancel.setEnabled(self._running)
         if not self._running:
             self.stage.setText(self._obstacle or self._note)
