@@ -1,0 +1,148 @@
+"""The algorithms from a shell: the real qgis_process with its own profile and plugin folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from osgeo import gdal
+
+pytest_plugins = ["small_scene"]
+
+ROOT = Path(__file__).resolve().parents[2]
+# The wrapper of Debian 12 does not start; newer ones and other systems have both or only that.
+PROGRAM = shutil.which("qgis_process.bin") or shutil.which("qgis_process")
+needs_program = pytest.mark.skipif(PROGRAM is None, reason="qgis_process is not installed")
+
+
+@pytest.fixture()
+def shell(tmp_path):
+    """Run qgis_process as a user with this plugin switched on would."""
+    plugins, profile = tmp_path / "plugins", tmp_path / "profile"
+    plugins.mkdir()
+    (plugins / "rasterfuse").symlink_to(ROOT, target_is_directory=True)
+    ini = profile / "profiles" / "default" / "QGIS" / "QGIS3.ini"
+    ini.parent.mkdir(parents=True)
+    ini.write_text("[PythonPlugins]\nrasterfuse=true\nprocessing=true\n", encoding="utf-8")
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+    environment = {
+        **kept,
+        "HOME": str(home),
+        "XDG_RUNTIME_DIR": str(home),
+        "QT_QPA_PLATFORM": "offscreen",
+        "QGIS_CUSTOM_CONFIG_PATH": str(profile),
+        "QGIS_PLUGINPATH": str(plugins),
+    }
+
+    def run(*words):
+        return subprocess.run(
+            [PROGRAM, *map(str, words)],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=180,
+            check=False,
+        )
+
+    return run
+
+
+def said(done):
+    return done.stdout + done.stderr
+
+
+@needs_program
+def test_the_algorithms_are_listed_with_their_help(shell):
+    listed = shell("list")
+    assert "RasterFuse" in listed.stdout
+    assert "rasterfuse:starfm\tSTARFM" in listed.stdout
+    helped = shell("help", "rasterfuse:starfm")
+    assert helped.returncode == 0
+    assert "COARSE_TARGET: Coarse image at the target date" in helped.stdout
+    assert "RMSE_RESULT" in helped.stdout
+    assert "10.1109/TGRS.2006.872081" in helped.stdout
+
+
+@needs_program
+def test_a_shell_fuses_with_several_pairs_bands_and_an_extent(shell, small_scene, tmp_path):
+    output = tmp_path / "fused.tif"
+    words = [f"--COARSE_REFERENCES={path}" for path in small_scene.coarse]
+    words += [f"--FINE_REFERENCES={path}" for path in small_scene.fine]
+    done = shell(
+        "run", "rasterfuse:starfm", f"--COARSE_TARGET={small_scene.target}", *words,
+        "--TARGET_DATE=2001-07-11", "--COARSE_BANDS=3,1", "--FINE_BANDS=3,1", "--WINDOW=17",
+        "--EXTENT=500301,500899,4999101,4999699 [EPSG:32633]", "--COARSE_NODATA=-9999",
+        f"--OUTPUT={output}",
+    )  # fmt: skip
+    assert done.returncode == 0, said(done)
+    assert gdal.Open(str(output)).ReadAsArray().shape == (2, 20, 20)
+    assert "RMSE_RESULT:" in done.stdout
+
+
+@needs_program
+def test_a_script_gets_the_numbers_and_the_report_as_json(shell, small_scene, tmp_path):
+    done = shell(
+        "--json", "run", "rasterfuse:gsa", f"--MULTISPECTRAL={small_scene.multispectral}",
+        f"--PANCHROMATIC={small_scene.panchromatic}", f"--OUTPUT={tmp_path / 'sharp.tif'}",
+    )  # fmt: skip
+    assert done.returncode == 0, said(done)
+    results = json.loads(done.stdout)["results"]
+    assert results["RMSE_RESULT"] > 0
+    assert json.loads(results["REPORT"])["model"] == "gsa"
+
+
+@needs_program
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--MULTISPECTRAL=/no/where.tif"], "where.tif does not exist"),
+        (["--OUTPUT=fused.png"], "ends in .png, but RasterFuse writes GeoTIFF only"),
+        (["--DEVICE=cuda:9"], "There is no device 'cuda:9' here"),
+    ],
+    ids=["missing input", "no GeoTIFF", "no device"],
+)
+def test_a_failure_tells_the_shell_what_to_do(shell, small_scene, tmp_path, words, sentence):
+    given = small_scene.pansharpening(OUTPUT=tmp_path / "fused.tif")
+    wrong = dict(word[2:].split("=") for word in words)
+    done = shell(
+        "run",
+        "rasterfuse:gsa",
+        *(f"--{name}={value}" for name, value in {**given, **wrong}.items()),
+    )
+    assert done.returncode != 0
+    assert sentence in said(done)
+    assert not list(tmp_path.glob("fused*"))
+
+
+@needs_program
+def test_no_worker_process_is_left(shell, small_scene, tmp_path):
+    done = shell(
+        "run", "rasterfuse:brovey", f"--MULTISPECTRAL={small_scene.multispectral}",
+        f"--PANCHROMATIC={small_scene.panchromatic}", f"--OUTPUT={tmp_path / 'sharp.tif'}",
+    )  # fmt: skip
+    assert done.returncode == 0, said(done)
+    deadline = time.monotonic() + 10  # a worker whose QGIS is gone leaves by itself
+    while (left := processes_of(tmp_path / "home")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left == []
+
+
+def processes_of(home):
+    """Processes that were started with that home folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            variables = entry.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if f"HOME={home}".encode() in variables:
+            found.append(entry.parent.name)
+    return found
