@@ -28,7 +28,7 @@ from .raster import crs_name
 from .scene import Scene
 from .tiles import tile_side, tile_windows, with_halo
 from .trust import TrustCheck
-from .writer import Writer
+from .writer import Writer, remove_part
 
 OnProgress = Callable[[str, float], None]
 IsCancelled = Callable[[], bool]
@@ -52,14 +52,19 @@ def run(
         MemoryLimitError: Memory ran out.
         CancelledError: ``is_cancelled`` said so; nothing is left behind.
     """
+    this = _Run(job, on_progress, is_cancelled)
     try:
-        return _Run(job, on_progress, is_cancelled).run()
+        return this.run()
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise _out_of_memory(job, error) from error
     except RuntimeError as error:
         if "not enough memory" in str(error) or "alloc" in str(error):
             raise _out_of_memory(job, error) from error
         raise
+    finally:
+        # The writer removes its part; this is for signals, which may come before it can.
+        if this.writes:
+            remove_part(job.part)
 
 
 def _out_of_memory(job: Job, error: BaseException) -> MemoryLimitError:
@@ -81,7 +86,7 @@ class _Run:
         self.seconds: dict[str, float] = {}
         self._on_progress = on_progress
         self._is_cancelled = is_cancelled
-        self._floor = 0.0
+        self.writes = False
 
     def run(self) -> dict[str, Any]:
         started = time.perf_counter()
@@ -97,6 +102,7 @@ class _Run:
                 model.prepare(scene, self._within("Preparing"))
             trust = TrustCheck(scene)
             tags = {"RASTERFUSE_JOB": self.job.to_json(), "RASTERFUSE_VERSION": VERSION}
+            self.writes = True
             with Writer(self.job.output, scene.grid, scene.template, tags) as writer:
                 self._fuse_tiles(scene, model, writer, trust)
                 self._check_cancelled()

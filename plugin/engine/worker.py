@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import queue
+import signal
 import sys
 import threading
 import traceback
@@ -191,7 +192,8 @@ class Worker:
 
 def to_line(message: dict[str, Any]) -> str:
     """A message as one line of strict JSON: what is not a finite number becomes null."""
-    return json.dumps(_finite(message), allow_nan=False, ensure_ascii=False) + "\n"
+    # ASCII only: file names may hold bytes that are no UTF-8, which no other form survives.
+    return json.dumps(_finite(message), allow_nan=False) + "\n"
 
 
 def _finite(value: Any) -> Any:
@@ -226,11 +228,19 @@ def run_file(path: str, out: TextIO) -> int:
         print(f"This Python lacks a library ({error}). Install torch and rasterio.",
               file=sys.stderr)  # fmt: skip
         return 1
-    except FusionError as error:
-        print(error.sentence, file=sys.stderr)
+    except Exception as error:
+        message = error_message(error)
+        if not isinstance(error, FusionError):
+            print(message["detail"], file=sys.stderr)
+        print(message["sentence"], file=sys.stderr)
         return 1
-    out.write(json.dumps(_finite(report), indent=2, ensure_ascii=False) + "\n")
+    out.write(json.dumps(_finite(report), indent=2) + "\n")
     return 0
+
+
+def _terminate(number: int, frame: Any) -> None:
+    """End by an exception, so that the unfinished result is removed."""
+    raise SystemExit(128 + number)
 
 
 def main(arguments: list[str]) -> int:
@@ -239,6 +249,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--probe", action="store_true", help="say what is installed and leave")
     parser.add_argument("--idle", type=float, default=300, help="seconds to wait for a job")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, _terminate)
     # Libraries that print must not disturb the protocol: they get standard error.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
     os.dup2(2, 1)
@@ -249,6 +260,10 @@ def main(arguments: list[str]) -> int:
     if options.job:
         return run_file(options.job, out)
     lines = os.fdopen(os.dup(0), "r", encoding="utf-8", errors="replace")
+    # Nor must a library that reads standard input take messages away.
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
     return Worker(lines, out, options.idle).serve()
 
 

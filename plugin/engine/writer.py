@@ -47,8 +47,7 @@ class Writer:
         self.nodata = _nodata(template, self.dtype)
         self._scales, self._offsets = template.radiometry
         self._gdal_errors = _GdalErrors()
-        logging.getLogger("rasterio._err").addHandler(self._gdal_errors)
-        logging.getLogger("rasterio._env").addHandler(self._gdal_errors)
+        self._gdal_errors.listen()
         profile = {
             "driver": "GTiff", "width": grid.cols, "height": grid.rows, "count": self.bands,
             "dtype": self.dtype.name, "nodata": self.nodata, "tiled": True,
@@ -64,6 +63,7 @@ class Writer:
                 self._file = rasterio.open(self.part, "w", **profile)
             self._describe(template, tags)
         except (RasterioError, OSError, ValueError) as error:
+            self._gdal_errors.stop()
             raise self._failure(error) from error
 
     def __enter__(self) -> Writer:
@@ -75,8 +75,7 @@ class Writer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for name in ("rasterio._err", "rasterio._env"):
-            logging.getLogger(name).removeHandler(self._gdal_errors)
+        self._gdal_errors.stop()
         try:
             self._file.close()
         except (RasterioError, OSError) as fault:
@@ -178,9 +177,19 @@ class Writer:
 class _GdalErrors(logging.Handler):
     """Keeps what GDAL says of failed writes, which rasterio logs and does not raise."""
 
+    _LOGGERS = ("rasterio._err", "rasterio._env")
+
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self._first: str | None = None
+
+    def listen(self) -> None:
+        for name in self._LOGGERS:
+            logging.getLogger(name).addHandler(self)
+
+    def stop(self) -> None:
+        for name in self._LOGGERS:
+            logging.getLogger(name).removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
         if self._first is None:
