@@ -44,8 +44,9 @@ Array = NDArray[np.float32]
 
 # Images without CRS are placed in this one; any projected CRS does, nothing is ever reprojected.
 _NOWHERE = CRS.from_epsg(3857)
-# Largest error of a reprojected position in fine pixels; GDAL's own default is 0.125.
-_TOLERANCE = 0.01
+# Largest error of a reprojected position in pixels of the image that is read, so in coarse ones;
+# GDAL's own default of 0.125 is 4 fine pixels for MODIS against Landsat.
+_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)

@@ -248,6 +248,29 @@ def test_extent_on_pixel_edges_adds_no_row_or_column(rasters):
     assert (report["grid"]["rows"], report["grid"]["cols"]) == (70, 50)
 
 
+def test_a_wide_scene_is_placed_as_exactly_as_a_small_one(rasters):
+    """Positions are interpolated between reprojected ones; across 180 km a projection bends."""
+    rows, cols, size = 40, 6000, 926.6254
+    fine = Affine(30, 0, 420_000, 0, -30, 5_300_000)
+    lon, lat = latlon_of_utm33(*fine @ (np.array([0.0, cols]), np.array([0.0, rows])))
+    xs = [6371007.181 * math.radians(x) * math.cos(math.radians(y)) for x in lon for y in lat]
+    ys = [6371007.181 * math.radians(y) for y in lat]
+    grid = Affine(size, 0, min(xs) - 8 * size, 0, -size, max(ys) + 8 * size)
+    shape = int((max(ys) - min(ys)) / size) + 17, int((max(xs) - min(xs)) / size) + 17
+
+    def field(x, y):
+        col, row = ~fine @ (x, y)
+        return row + 0.01 * col
+
+    target = rasters.write("t", field(*from_sinusoidal(*centres(grid, *shape))), grid,
+                           crs=SINUSOIDAL)  # fmt: skip
+    zero = rasters.write("c", np.zeros(shape), grid, crs=SINUSOIDAL)
+    pair = zero, rasters.write("f", np.zeros((rows, cols)), fine)
+    result, report = rasters.fuse(rasters.spatiotemporal(target, pair, harmonise="never"))
+    assert report["grid"]["ratio"] > 30
+    assert np.abs(result[0] - field(*centres(fine, rows, cols))).max() < 0.02
+
+
 def test_every_image_may_lie_on_a_grid_of_its_own(rasters):
     """Target sinusoidal, one coarse reference turned, the second fine half a pixel off."""
     fine, step = FINE, 1 / (0.3 * FINE_COLS + FINE_ROWS)
