@@ -74,7 +74,7 @@ class RasterFusePlugin:
         from .runtime.runtime import shared
         from .tasks import TaskRegistry
 
-        self.watch = RuntimeWatch(shared())
+        self.watch = RuntimeWatch(shared(), self.iface.mainWindow())
         self.tasks = TaskRegistry()
         return FusionDialog(self.iface, self.watch, self.tasks, self.iface.mainWindow())
 
@@ -109,7 +109,9 @@ class RasterFusePlugin:
             self.dialog.leave()
             self.dialog.deleteLater()
             self.dialog = None
-        self.watch = None
+        if self.watch is not None:
+            self.watch.deleteLater()
+            self.watch = None
 
     def _drop_entries(self) -> None:
         if self.options is not None:

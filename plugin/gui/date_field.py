@@ -37,6 +37,7 @@ class DateField(QgsDateEdit):
             self.setDate(QDate.fromString(text, Qt.DateFormat.ISODate))
         else:
             self.clear()
+            self._show_unknown()
 
     def _tell(self) -> None:
         if self.isNull():

@@ -145,15 +145,13 @@ class FusionForm(QWidget):
 
     def restore(self, memory: dict[str, Any]) -> None:
         """Show what was remembered, as far as it still exists."""
-        self._values = {
-            model: dict(values)
-            for model, values in memory.get("parameters", {}).items()
-            if model in load_cards()
-        }
-        if memory.get("model") in load_cards():
-            self.choose(memory["model"])
+        parameters = _dict(memory.get("parameters"))
+        self._values = {model: _dict(parameters.get(model)) for model in load_cards()}
+        model = str(memory.get("model"))
+        if model in load_cards():
+            self.choose(model)
         self.parameters.set_values(self._values.get(self.card().id, {}))
-        self.radiometry.restore(memory.get("radiometry", {}))
+        self.radiometry.restore(_dict(memory.get("radiometry")))
         self.output.choose_device(str(memory.get("device", "auto")))
         self.files.folder = str(memory.get("folder", ""))
 
@@ -236,6 +234,10 @@ class FusionForm(QWidget):
         pairs.bands.set_automatic(match.fine, match.how)
         if not all(chosen):
             self.band_note = Finding(INFO, "references", match.how)
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, dict) else {}
 
 
 def _empty(box: QGroupBox) -> None:

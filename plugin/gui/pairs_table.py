@@ -91,8 +91,9 @@ class PairsTable(QWidget):
         for column, head in enumerate(heads):
             self._grid.addWidget(QLabel(head, self), 0, column)
         buttons = QHBoxLayout()
-        buttons.addWidget(self.add_button)
-        buttons.addWidget(self.find_button)
+        for button in (self.add_button, self.find_button):
+            button.setAutoDefault(False)
+            buttons.addWidget(button)
         buttons.addStretch(1)
         buttons.addWidget(QLabel(self.tr("Fine bands"), self))
         buttons.addWidget(self.bands, 1)

@@ -147,6 +147,7 @@ class ParameterForm(QWidget):
             self.advanced.setCollapsed(True)
             layout.addWidget(self.advanced)
         self.reset_button = QPushButton(self.tr("Reset to defaults"), self)
+        self.reset_button.setAutoDefault(False)
         self.reset_button.clicked.connect(lambda: self.set_values({}))
         bottom = QHBoxLayout()
         bottom.addStretch(1)

@@ -32,7 +32,7 @@ class RadiometryBox(QgsCollapsibleGroupBox):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setTitle(self.tr("Values and units"))
+        self.setTitle(self.tr("Values, units and cell size"))
         self.setSaveCollapsedState(False)
         self.setCollapsed(True)
         self.fields: dict[tuple[str, str], QLineEdit] = {}

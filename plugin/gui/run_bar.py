@@ -32,7 +32,6 @@ class RunBar(QWidget):
         self.progress.setTextVisible(False)
         self.copy = QPushButton(self.tr("Copy job"), self)
         self.copy.setToolTip(self.tr("Copy what would be run, to repeat it elsewhere"))
-        self.copy.setAutoDefault(False)
         menu = QMenu(self)
         formats = (
             ("json", self.tr("As JSON, for the worker")),
@@ -44,7 +43,6 @@ class RunBar(QWidget):
             action.triggered.connect(lambda _checked, kind=kind: self.copy_wanted.emit(kind))
         self.copy.setMenu(menu)
         self.run = QPushButton(QgsApplication.getThemeIcon("/mActionStart.svg"), self.tr("Run"))
-        self.run.setDefault(True)
         self.cancel = QPushButton(self.tr("Cancel"), self)
         self.cancel.setToolTip(self.tr("Stop the fusion; no file is left behind"))
         self.close_button = QPushButton(self.tr("Close"), self)
@@ -54,6 +52,8 @@ class RunBar(QWidget):
         buttons.addWidget(self.progress, 1)
         for button in (self.run, self.cancel, self.close_button):
             buttons.addWidget(button)
+        for button in (self.copy, self.run, self.cancel, self.close_button):
+            button.setAutoDefault(False)  # Enter in a field must not start anything
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.stage)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -11,6 +13,10 @@ from ..layers.request import guess_date
 
 _METRES_PER_DEGREE = 111_320.0
 _CLEARLY_LARGER = 1.5
+_COARSE_WORDS = re.compile(
+    r"modis|(?<![a-z])(mod|myd|mcd|vnp)\d\d|viirs|(?<![a-z])s3[ab]?[_-]|sentinel-?3|coarse",
+    re.IGNORECASE,
+)
 
 
 @dataclass
@@ -38,6 +44,14 @@ def pixel_metres(layer: QgsRasterLayer) -> float:
     return size * _METRES_PER_DEGREE if layer.crs().isGeographic() else size
 
 
+def named_coarser(one: QgsRasterLayer, other: QgsRasterLayer) -> bool:
+    """Whether names or folders tell a coarse image, resampled to the fine grid, from a fine one."""
+    words = [{layer.name(), *re.split(r"[\\/]", layer.source())} for layer in (one, other)]
+    shared = words[0] & words[1]  # a folder of both tells nothing
+    found = [any(map(_COARSE_WORDS.search, own - shared)) for own in words]
+    return found == [True, False]
+
+
 def suggest_spatiotemporal(layers: list[QgsRasterLayer]) -> Suggestion:
     """Two layers of one day make a pair; a coarse layer of a day without a fine one, the target."""
     days: dict[str, list[QgsRasterLayer]] = {}
@@ -45,17 +59,26 @@ def suggest_spatiotemporal(layers: list[QgsRasterLayer]) -> Suggestion:
         day = guess_date(layer)
         if day:
             days.setdefault(day, []).append(layer)
+    finest = min((pixel_metres(layer) for group in days.values() for layer in group), default=0.0)
+
+    def is_coarser(one: QgsRasterLayer, other: QgsRasterLayer) -> bool:
+        if pixel_metres(one) > _CLEARLY_LARGER * pixel_metres(other):
+            return True
+        on_fine_grid = pixel_metres(one) < _CLEARLY_LARGER * finest
+        return on_fine_grid and named_coarser(one, other)
+
     found = Suggestion()
     alone = []
     for _day, group in sorted(days.items()):
-        group.sort(key=pixel_metres)
-        if pixel_metres(group[-1]) > _CLEARLY_LARGER * pixel_metres(group[0]):
-            found.pairs.append((group[-1], group[0]))
+        pairs = itertools.permutations(sorted(group, key=pixel_metres, reverse=True), 2)
+        pair = next((pair for pair in pairs if is_coarser(*pair)), None)
+        if pair is not None:
+            found.pairs.append(pair)
         else:
             alone += group[:1]
-    coarse_size = min((pixel_metres(coarse) for coarse, _fine in found.pairs), default=0.0)
-    targets = [layer for layer in alone if _CLEARLY_LARGER * pixel_metres(layer) > coarse_size > 0]
-    found.target = targets[0] if targets else None
+    if found.pairs:
+        fine = found.pairs[0][1]
+        found.target = next((layer for layer in alone if is_coarser(layer, fine)), None)
     return found
 
 

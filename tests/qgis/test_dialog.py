@@ -207,6 +207,33 @@ def test_the_inputs_are_found_in_the_project(filled):
     assert filled.bar.run.isEnabled()
 
 
+def test_coarse_images_on_the_fine_grid_are_told_by_their_names(plugin, tmp_path):
+    image = np.full((1, 8, 8), 100, dtype="int16")
+    names = (
+        "modis_20200308",
+        "landsat_20200308",
+        "modis_20200317",
+        "MOD09A1_2020093",
+        "LC_2020093",
+    )
+    load({name: write_raster(tmp_path / f"{name}.tif", image) for name in names})
+    form = plugin.open_dialog().form
+    chosen = [
+        (r.date.iso(), r.coarse.layer().name(), r.fine.layer().name()) for r in form.pairs.rows
+    ]
+    assert chosen == [
+        ("2020-03-08", "modis_20200308", "landsat_20200308"),
+        ("2020-04-02", "MOD09A1_2020093", "LC_2020093"),
+    ]
+    assert form.images["coarse_target"].layer().name() == "modis_20200317"
+
+
+def test_enter_in_a_field_starts_nothing(filled, qtbot):
+    qtbot.keyClick(filled.form.output.file.lineEdit(), Qt.Key.Key_Return)
+    assert not filled.runner.is_running()
+    assert len(filled.form.pairs.rows) == 1
+
+
 def test_pairs_can_be_added_and_removed(filled, qtbot):
     pairs = filled.form.pairs
     click(qtbot, pairs.add_button)
@@ -224,6 +251,7 @@ def test_a_date_can_be_changed_and_taken_away(filled, qtbot):
     says(qtbot, filled, "references", "has the target date 2024-05-12")
     field.clear()
     says(qtbot, filled, "date", "target date is not known")
+    assert field.lineEdit().text() == "unknown"
     assert filled.bar.run.isEnabled()
 
 
@@ -358,8 +386,16 @@ def test_values_are_remembered_for_the_next_session(desktop, scene, qtbot):
     second.unload()
 
 
-def test_nonsense_in_the_settings_does_no_harm(plugin):
-    settings.set_form_values({"model": "gone", "parameters": {"starfm": {"window": "x"}}})
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {"model": "gone", "parameters": {"starfm": {"window": "x", "old": 1}}},
+        {"model": ["starfm"], "parameters": [1], "radiometry": "x", "device": None},
+        {"parameters": {"starfm": 3}},
+    ],
+)
+def test_nonsense_in_the_settings_does_no_harm(plugin, nonsense):
+    settings.set_form_values(nonsense)
     dialog = plugin.open_dialog()
     assert dialog.form.card().id == "starfm"
     assert dialog.form.parameters.values()["window"] == 51
@@ -408,8 +444,7 @@ def test_a_failed_fusion_says_why_and_the_dialog_goes_on(plugin, desktop, qtbot,
     pick(qtbot, dialog.form.images["coarse_target"].raster, "coarse_20240715")
     dialog.check()
     run(qtbot, dialog)
-    assert QgsProject.instance().mapLayersByName("fine_20240512_2024-07-15_starfm")
-    assert not any(text.startswith("Fusion failed") for text in messages(dialog.notices))
+    assert messages(dialog.notices) == ["Fused: fine_20240512_2024-07-15_starfm"]
 
 
 def test_a_fusion_goes_on_when_the_window_is_closed(filled, plugin, desktop, qtbot):
