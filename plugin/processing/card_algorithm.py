@@ -27,6 +27,7 @@ from .parameters import ICON, OUTPUT, REPORT, definitions, number_outputs, tr
 if TYPE_CHECKING:
     from ..job import Job
     from .dressing import Dresser
+    from .road import Teller
 
 
 class CardAlgorithm(QgsProcessingAlgorithm):
@@ -37,6 +38,7 @@ class CardAlgorithm(QgsProcessingAlgorithm):
         self._card = card
         self._job: Job | None = None
         self._dresser: Dresser | None = None
+        self._teller: Teller | None = None
 
     def createInstance(self) -> CardAlgorithm:
         return CardAlgorithm(self._card)
@@ -109,13 +111,14 @@ class CardAlgorithm(QgsProcessingAlgorithm):
     ) -> bool:
         """Turn layers into plain data, on the thread that owns them."""
         from .dressing import Dresser
-        from .road import failure, say
+        from .road import Teller, failure
         from .values import Values
 
         values = Values(self, self._card, parameters, context)
         try:
             self._job = values.job(values.planned_output())
-            say(self._job, feedback)
+            self._teller = Teller()
+            self._teller.check(self._job, feedback)
         except Exception as error:
             raise failure(error) from error
         default_name = self.parameterDefinition(OUTPUT).description()
@@ -129,21 +132,20 @@ class CardAlgorithm(QgsProcessingAlgorithm):
         feedback: QgsProcessingFeedback,
     ) -> dict[str, Any]:
         from ..layers.report import report_numbers
-        from .road import failure, run, tell
+        from .road import failure
 
-        if self._job is None or self._dresser is None:
+        if self._job is None or self._dresser is None or self._teller is None:
             raise QgsProcessingException(tr("The algorithm was not prepared. Start it again."))
         # Not in prepareAlgorithm: QGIS forgets what is said of layers to the context it has there.
         output = self.parameterAsOutputLayer(parameters, OUTPUT, context)
         job = self._job.with_output(os.path.abspath(output))
         try:
-            report = run(job, feedback)
+            report = self._teller.run(job, feedback)
         except CancelledError as error:
             feedback.pushInfo(error.sentence)
             return {}
         except Exception as error:
             raise failure(error) from error
-        tell(report, feedback)
         self._dresser.wait_for(output, job, report, context)
         known = number_outputs(self._card)
         numbers = {key: value for key, value in report_numbers(report).items() if key in known}

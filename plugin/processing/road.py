@@ -8,58 +8,67 @@ from typing import Any
 from qgis.core import Qgis, QgsMessageLog, QgsProcessingException, QgsProcessingFeedback
 
 from ...models.errors import FusionError, InputError
-from ..checks import ERROR, WARNING, first_error
+from ..checks import ERROR, INFO, WARNING, first_error
 from ..job import Job
 from ..layers.inspect import inspect
 from ..runtime.runtime import shared
 from ..tasks import TAG, run_job, unexpected
 
 
-def say(job: Job, feedback: QgsProcessingFeedback) -> None:
-    """Tell what the checks find.
+class Teller:
+    """Takes a job along its way and says every sentence once, whoever finds it first."""
 
-    Raises:
-        InputError: The job cannot be fused.
-    """
-    _, findings = inspect(job)
-    for finding in findings:
-        if finding.level == WARNING:
-            feedback.pushWarning(finding.sentence)
-        elif finding.level != ERROR:
-            feedback.pushInfo(finding.sentence)
-    sentence = first_error(findings)
-    if sentence is not None:
-        raise InputError(sentence)
+    def __init__(self) -> None:
+        self._said: set[str] = set()
 
+    def check(self, job: Job, feedback: QgsProcessingFeedback) -> None:
+        """Tell what the checks find.
 
-def run(job: Job, feedback: QgsProcessingFeedback) -> dict[str, Any]:
-    """Run a job and return its report; blocks. Raises FusionError."""
-    stages: list[str] = []
+        Raises:
+            InputError: The job cannot be fused.
+        """
+        _, findings = inspect(job)
+        for finding in findings:
+            if finding.level != ERROR:
+                self._say(finding.level, finding.sentence, feedback)
+        sentence = first_error(findings)
+        if sentence is not None:
+            raise InputError(sentence)
 
-    def on_progress(stage: str, fraction: float) -> None:
-        if stages[-1:] != [stage]:
-            stages.append(stage)
-            feedback.setProgressText(stage)
-        feedback.setProgress(100 * fraction)
+    def run(self, job: Job, feedback: QgsProcessingFeedback) -> dict[str, Any]:
+        """Run a job and return its report; blocks. Raises FusionError."""
+        stages: list[str] = []
 
-    def on_log(level: str, text: str) -> None:
-        if level == "warning":
-            feedback.pushWarning(text)
+        def on_progress(stage: str, fraction: float) -> None:
+            if stages[-1:] != [stage]:
+                stages.append(stage)
+                feedback.setProgressText(stage)
+            feedback.setProgress(100 * fraction)
+
+        def on_log(level: str, text: str) -> None:
+            self._say(level, text, feedback)
+
+        report = run_job(job, shared(), on_progress, feedback.isCanceled, on_log)
+        self._tell(report, feedback)
+        return report
+
+    def _tell(self, report: Mapping[str, Any], feedback: QgsProcessingFeedback) -> None:
+        for sentence in report.get("warnings") or ():
+            self._say(WARNING, sentence, feedback)
+        harmonisation = report.get("harmonisation") or {}
+        trust = report.get("trust") or {}
+        notes = [*(report.get("notes") or ()), harmonisation.get("reason"), trust.get("verdict")]
+        for sentence in notes:
+            if sentence:
+                self._say(INFO, sentence, feedback)
+
+    def _say(self, level: str, sentence: str, feedback: QgsProcessingFeedback) -> None:
+        if sentence in self._said:
+            return
+        self._said.add(sentence)
+        if level == WARNING:
+            feedback.pushWarning(sentence)
         else:
-            feedback.pushInfo(text)
-
-    return run_job(job, shared(), on_progress, feedback.isCanceled, on_log)
-
-
-def tell(report: Mapping[str, Any], feedback: QgsProcessingFeedback) -> None:
-    """Say what the report says, in short."""
-    for sentence in report.get("warnings") or ():
-        feedback.pushWarning(sentence)
-    harmonisation = report.get("harmonisation") or {}
-    trust = report.get("trust") or {}
-    notes = [*(report.get("notes") or ()), harmonisation.get("reason"), trust.get("verdict")]
-    for sentence in notes:
-        if sentence:
             feedback.pushInfo(sentence)
 
 

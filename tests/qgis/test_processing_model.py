@@ -12,6 +12,7 @@ from osgeo import gdal
 from qgis.core import (
     QgsApplication,
     QgsProcessing,
+    QgsProcessingAlgRunnerTask,
     QgsProcessingContext,
     QgsProcessingFeedback,
     QgsProcessingModelAlgorithm,
@@ -125,6 +126,20 @@ def test_a_saved_model_runs_with_fusion_chained_to_another_step(model_file, smal
     assert rescaled.shape == (64, 80)
     assert rescaled.min() == pytest.approx(0, abs=1e-3)
     assert rescaled.max() == pytest.approx(100, abs=1e-3)
+
+
+def test_a_model_runs_in_the_background(provider, model_file, small_scene, tmp_path, qtbot):
+    model = QgsProcessingModelAlgorithm()
+    assert model.fromFile(str(model_file))
+    model.initAlgorithm()
+    output = tmp_path / "rescaled.tif"
+    context, feedback = QgsProcessingContext(), QgsProcessingFeedback(False)
+    given = values_for(model, small_scene, str(output))
+    task = QgsProcessingAlgRunnerTask(model, given, context, feedback)
+    with qtbot.waitSignal(task.executed, timeout=60_000) as signal:
+        QgsApplication.taskManager().addTask(task)
+    assert signal.args[0], feedback.textLog()
+    assert pixels(output).shape == (64, 80)
 
 
 def test_a_model_can_end_with_a_fusion_that_is_loaded_and_dated(
