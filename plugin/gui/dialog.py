@@ -145,7 +145,7 @@ class FusionDialog(QDialog):
         if status is None:
             return
         self.form.output.set_devices(status.hello.get("devices", []) if status.ready else [])
-        if not status.ready:
+        if not status.ready and self.isVisible():  # it asks again whenever it is shown
             buttons = {
                 self.tr("Open options"): self.open_options,
                 self.tr("Check again"): self._watch.refresh,
@@ -236,6 +236,8 @@ class FusionDialog(QDialog):
 
     def leave(self) -> None:
         """Remember the form and take away what lies outside this window; for unload."""
+        self._watch.changed.disconnect(self.show_runtime)
+        self.runner.ended.disconnect(self._end)
         self.reject()
         self.messages.leave_main()
         for window in self.parentWidget().findChildren(ReportDialog):

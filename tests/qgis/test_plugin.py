@@ -84,6 +84,15 @@ def test_unload_takes_all_of_it_away_again(desktop):
     assert len(desktop.window.children()) == before
 
 
+def test_unload_while_the_worker_is_looked_for_says_nothing_any_more(desktop, qtbot):
+    plugin = classFactory(desktop)
+    plugin.initGui()
+    plugin.action.trigger()
+    plugin.unload()
+    qtbot.wait(1500)
+    assert desktop.bar.items() == []
+
+
 def test_a_plugin_can_be_loaded_again_after_unload(desktop):
     for _ in range(2):
         plugin = classFactory(desktop)
@@ -180,3 +189,4 @@ def test_unload_while_a_fusion_runs_ends_it_and_leaves_nothing(desktop, qtbot, t
     assert not Path(f"{output}.part").exists()
     delete_what_is_due()
     qtbot.wait(200)  # signals of the task that were under way find nobody, which must not hurt
+    assert desktop.bar.items() == []
