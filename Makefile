@@ -23,7 +23,7 @@ IN_WORKER := mkdir -p build/tmp && TMPDIR="$$PWD/build/tmp"
 TYPED := -p rasterfuse.models -p rasterfuse.plugin.engine -p rasterfuse.plugin.runtime \
 	-m rasterfuse.plugin.job -m rasterfuse.plugin.checks -m rasterfuse.plugin.grid
 
-.PHONY: help setup packages demo run env test lint type unit test-qgis evaluate screenshots clean
+.PHONY: help setup packages demo run env test test-slow lint type unit test-qgis evaluate screenshots clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -60,7 +60,7 @@ env: ## print shell lines for work by hand: eval "$(make env)"
 	@$(MAKE) --no-print-directory setup >&2
 	@tools/environment
 
-test: lint type unit test-qgis ## all checks and tests; what CI runs
+test: lint type unit test-qgis ## all checks and tests but the slow ones
 
 lint: setup ## ruff and bandit
 	@$(WORKER) -m ruff check .
@@ -76,6 +76,9 @@ unit: setup ## tests of the worker's side, without QGIS
 
 test-qgis: setup ## tests in a headless QGIS, without torch
 	@$(IN_QGIS) $(QGIS) -m pytest tests/qgis $(ARGS)
+
+test-slow: setup ## tests that take long or load the machine; CI runs them too
+	@$(IN_WORKER) $(WORKER) -m pytest tests/unit tests/engine tests/real -m slow $(ARGS)
 
 evaluate: setup ## accuracy on real scenes, next to the trivial answers; writes docs/evaluation.md
 	@$(IN_WORKER) PYTHONPATH=build/plugins $(WORKER) tools/evaluate.py docs/evaluation.md

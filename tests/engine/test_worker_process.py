@@ -207,6 +207,7 @@ def test_garbage_does_not_disturb_the_next_job(shared, rasters, line):
     assert shared.run("after garbage", small_job(rasters))["type"] == "result"
 
 
+@pytest.mark.slow
 def test_a_cancel_ends_a_long_job_within_seconds_and_the_worker_goes_on(shared, rasters):
     shared.send({"type": "run", "id": "long", "job": long_job(rasters, window=21)})
     while shared.until("progress")["stage"] != "Fusing":
@@ -327,6 +328,7 @@ def test_an_idle_worker_leaves(fresh):
     assert worker.process.wait(SOON) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["close", "quit"])
 def test_the_worker_leaves_when_qgis_is_gone_and_takes_the_part_along(fresh, rasters, how):
     worker = fresh()
@@ -342,6 +344,7 @@ def test_the_worker_leaves_when_qgis_is_gone_and_takes_the_part_along(fresh, ras
     assert rasters.leftovers() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_worker_and_takes_the_part_along(fresh, rasters, kind):
     worker = fresh()
@@ -352,6 +355,7 @@ def test_a_signal_ends_the_worker_and_takes_the_part_along(fresh, rasters, kind)
     assert rasters.leftovers() == []
 
 
+@pytest.mark.slow
 def test_the_reader_of_its_answers_may_be_gone(fresh, rasters):
     """QGIS crashed: the pipe is closed while the job runs."""
     worker = fresh()
@@ -392,6 +396,7 @@ def test_a_file_that_may_not_grow_is_a_sentence(fresh, rasters, tmp_path):
     assert rasters.leftovers() == []
 
 
+@pytest.mark.slow
 def test_too_little_memory_is_a_sentence(fresh, rasters, tmp_path):
     lines = """
         import resource, torch, rasterio, numba, numpy
@@ -521,6 +526,7 @@ def test_what_nobody_foresaw_is_a_sentence_too(rasters, tmp_path):
     assert rasters.leftovers() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_on_the_command_line_leaves_no_part(command, rasters, kind):
     path = rasters.folder / "job.json"
