@@ -20,7 +20,7 @@ from ..grid import Transform, Window, apply, invert, scale, shift
 from .raster import Grid, Raster
 
 # Memory stays bounded: beyond this many cells, k x k of them are taken together.
-_MAX_CELLS = 1_000_000
+_MAX_CELLS = 250_000
 # Positions are reprojected on a lattice of this many fine pixels and interpolated between: across
 # 16 pixels a map projection bends by far less than a hundredth of a pixel.
 _LATTICE = 16
@@ -132,9 +132,11 @@ def native_cells(fine: Grid, transform: Transform, crs: CRS | None) -> CellGrid:
 
 def block_cells(fine: Grid, columns: float, rows: float) -> CellGrid:
     """Cells of ``rows`` x ``columns`` fine pixels that start at the target grid's corner."""
+    step = max(math.ceil(math.sqrt(fine.rows * fine.cols / (rows * columns * _MAX_CELLS))), 1)
+    rows, columns = rows * step, columns * step
     transform = scale(fine.transform, columns, rows)
     count_rows, count_cols = math.ceil(fine.rows / rows), math.ceil(fine.cols / columns)
-    return CellGrid(transform, fine.crs, count_rows, count_cols, None, fine)
+    return CellGrid(transform, fine.crs, count_rows, count_cols, None, fine, step)
 
 
 def native_values(raster: Raster, cells: CellGrid) -> Tensor:
@@ -165,11 +167,17 @@ class CellMeans:
         flat, where = values.reshape(len(values), -1).double().cpu(), index.reshape(-1)
         inside = where >= 0
         flat, where = flat[:, inside], where[inside]
+        if not len(where):
+            return
+        # Only the cells under the window are touched: there may be a million of them.
+        first, last = int(where.min()), int(where.max())
+        here, size = slice(first, last + 1), last - first + 1
+        where = where - first
         for band, row in enumerate(flat):
             valid = torch.isfinite(row)
             at = where[valid]
-            self._sums[band] += torch.bincount(at, row[valid], minlength=self.cells.count)
-            self._counts[band] += torch.bincount(at, minlength=self.cells.count)
+            self._sums[band, here] += torch.bincount(at, row[valid], minlength=size)
+            self._counts[band, here] += torch.bincount(at, minlength=size)
 
     def means(self, coverage: float) -> Tensor:
         """(bands, cell_rows, cell_cols) float32; NaN where less than ``coverage`` is covered.

@@ -58,10 +58,19 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device(name)
 
 
+def budget_mb(limit_mb: int | None) -> float:
+    """Memory for tiles and buffers: the limit, else a share of what is free."""
+    return limit_mb if limit_mb is not None else min(memory_mb() // 4, 4096)
+
+
 def tile_memory_bytes(limit_mb: int | None) -> float:
-    """Memory for one tile: a quarter of the limit, since reading and writing hold tiles too."""
-    budget = limit_mb if limit_mb is not None else min(memory_mb() // 4, 4096)
-    return budget * 2**20 / 4
+    """Memory for one tile: a quarter of the budget, since reading and writing hold tiles too."""
+    return budget_mb(limit_mb) * 2**20 / 4
+
+
+def cache_bytes(limit_mb: int | None) -> int:
+    """Memory for GDAL's blocks, which would else take a twentieth of the machine's."""
+    return int(min(max(budget_mb(limit_mb) / 4, 32), 1024) * 2**20)
 
 
 def peak_memory_mb(device: torch.device) -> float:

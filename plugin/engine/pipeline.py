@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import rasterio
 import torch
 from torch import Tensor
 
@@ -23,7 +24,7 @@ from ...models.errors import CancelledError, InputError, MemoryLimitError
 from ..grid import Window, pixel_size
 from ..job import Job
 from . import VERSION
-from .device import choose_device, peak_memory_mb, tile_memory_bytes
+from .device import cache_bytes, choose_device, peak_memory_mb, tile_memory_bytes
 from .raster import crs_name
 from .scene import Scene
 from .tiles import tile_side, tile_windows, with_halo
@@ -54,7 +55,8 @@ def run(
     """
     this = _Run(job, on_progress, is_cancelled)
     try:
-        return this.run()
+        with rasterio.Env(GDAL_CACHEMAX=cache_bytes(job.limits.memory_mb)):
+            return this.run()
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise _out_of_memory(job, error) from error
     except RuntimeError as error:
@@ -264,5 +266,5 @@ def _limit_threads(threads: int | None) -> None:
         import numba
     except ImportError:
         return
-    most = numba.config.NUMBA_NUM_THREADS
+    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     numba.set_num_threads(most if threads is None else min(threads, most))

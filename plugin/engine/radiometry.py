@@ -12,6 +12,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -101,8 +102,7 @@ def _trusted(c: Tensor, f: Tensor) -> Tensor:
     """(cells,) bool: cells near the line; all where no line holds for most of them."""
     everything = torch.ones_like(c, dtype=torch.bool)
     # The middle half of either image starts the search, so that no cloud can pull the line.
-    quartiles = torch.tensor([0.25, 0.75], dtype=torch.float64)
-    wide = [float(values.quantile(quartiles).diff()) for values in (c, f)]
+    wide = [float(np.subtract(*np.quantile(values.numpy(), [0.75, 0.25]))) for values in (c, f)]
     if min(wide) <= 0:
         return everything
     centred = [(v - v.median()).clamp(-w, w) for v, w in zip((c, f), wide)]

@@ -151,24 +151,31 @@ class Scene:
         """Find the coarse cells: the file's own pixels, or those it was resampled from."""
         coarse = self.rasters[self.main_coarse]
         self.ratio = (ratio_x + ratio_y) / 2
-        if self.card.family != "spatiotemporal" or (
-            coarse.source.cell_size is None and self.ratio >= 1.5
-        ):
+        stated = coarse.source.cell_size is not None
+        if not stated and (self.card.family != "spatiotemporal" or self.ratio >= 1.5):
             self.cells: CellGrid = native_cells(self.grid, coarse.transform, coarse.crs)
-            return
-        if coarse.source.cell_size is None:
-            found = self._block_size()
-            self.ratio = found or _USUAL_RATIO
+        else:
+            if not stated:
+                ratio_x = ratio_y = self.ratio = self._found_ratio()
+            self.cells = block_cells(self.grid, ratio_x, ratio_y)
+        if self.cells.step > 1:
+            step = self.cells.step
             self.notes.append(
-                f"{coarse.source.label} consists of blocks of {found} x {found} fine pixels; they "
-                "are taken for its original cells."
-                if found
-                else f"The original cell size of {coarse.source.label} is not known. The trust "
-                f"check uses blocks of {_USUAL_RATIO} x {_USUAL_RATIO} fine pixels; state the "
-                "cell size to make it exact."
+                f"The trust check takes {step} x {step} coarse cells together, since there are "
+                "very many."
             )
-            ratio_x = ratio_y = self.ratio
-        self.cells = block_cells(self.grid, ratio_x, ratio_y)
+
+    def _found_ratio(self) -> int:
+        """Side of the original cells in fine pixels, found or assumed, with a note which."""
+        label, found = self.rasters[self.main_coarse].source.label, self._block_size()
+        self.notes.append(
+            f"{label} consists of blocks of {found} x {found} fine pixels; they are taken for its "
+            "original cells."
+            if found
+            else f"The original cell size of {label} is not known. The trust check uses blocks of "
+            f"{_USUAL_RATIO} x {_USUAL_RATIO} fine pixels; state the cell size to make it exact."
+        )
+        return found or _USUAL_RATIO
 
     def _block_size(self) -> int | None:
         """Side of the blocks of equal values in a coarse image resampled by nearest neighbour."""

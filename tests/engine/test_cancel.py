@@ -11,14 +11,14 @@ from rasterfuse.plugin.engine import pipeline
 
 def scene(rasters, rng, card):
     """A job of four tiles."""
-    ground = rng.random((2, 34, 33)).repeat(8, axis=1).repeat(8, axis=2).astype("float32")
+    ground = rng.random((2, 12, 10)).repeat(8, axis=1).repeat(8, axis=2).astype("float32")
     coarse = rasters.write("c", ground[:, ::8, ::8], rasters.grid(80.0))
     fine = rasters.write("f", ground, rasters.grid(10.0))
     if card.family == "spatiotemporal":
         target = rasters.write("t", ground[:, ::8, ::8] + 0.1, rasters.grid(80.0))
-        return rasters.spatiotemporal(target, (coarse, fine), model=card.id, tile=256)
+        return rasters.spatiotemporal(target, (coarse, fine), model=card.id, tile=64)
     pan = rasters.write("pan", ground.mean(axis=0), rasters.grid(10.0))
-    return rasters.pansharpening(coarse, pan, model=card.id, tile=256)
+    return rasters.pansharpening(coarse, pan, model=card.id, tile=64)
 
 
 class From:
