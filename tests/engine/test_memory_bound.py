@@ -12,6 +12,8 @@ import pytest
 from rasterfuse.plugin.job import Limits
 from rasters import WORKER
 
+pytestmark = pytest.mark.slow
+
 LIMIT_MB = 128  # for tiles and buffers; libraries and GDAL's cache come on top
 
 
