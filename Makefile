@@ -17,9 +17,9 @@ WORKER := build/worker/bin/python
 QGIS := build/qgis/bin/python
 PIP := -m pip install --quiet --no-cache-dir --disable-pip-version-check
 TORCH := $(shell sed -n '/^torch==/p' tools/worker-requirements.txt)
-# Runs a command as `make env` says; for the worker's Python, which must not see QGIS, only TMPDIR.
+# Runs a command as `make env` says; the worker's Python must not see QGIS and keeps its caches here.
 IN_QGIS := eval "$$(tools/environment)" &&
-IN_WORKER := mkdir -p build/tmp && TMPDIR="$$PWD/build/tmp"
+IN_WORKER := mkdir -p build/tmp && TMPDIR="$$PWD/build/tmp" XDG_CACHE_HOME="$$PWD/build/xdg/cache"
 TYPED := -p rasterfuse.models -p rasterfuse.plugin.engine -p rasterfuse.plugin.runtime \
 	-m rasterfuse.plugin.job -m rasterfuse.plugin.checks -m rasterfuse.plugin.grid
 
@@ -65,7 +65,7 @@ test: lint type unit test-qgis ## all checks and tests but the slow ones
 lint: setup ## ruff and bandit
 	@$(WORKER) -m ruff check .
 	@$(WORKER) -m ruff format --check .
-	@$(WORKER) -m bandit --quiet --recursive --configfile pyproject.toml plugin models __init__.py
+	@$(IN_WORKER) $(WORKER) -m bandit --quiet --recursive --configfile pyproject.toml plugin models __init__.py
 
 type: setup ## mypy on all parts without Qt
 	@cd build/plugins && MYPYPATH=. ../worker/bin/python -m mypy --config-file ../../pyproject.toml \
