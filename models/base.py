@@ -62,6 +62,18 @@ class Tile:
         )
 
 
+class ObservationModel(Protocol):
+    """How a coarse cell sees the fine image."""
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of the Gaussian PSF in fine pixels."""
+
+    @property
+    def shift(self) -> tuple[float, float]:
+        """(rows, cols) in fine pixels: the cell sees the image around its centre plus this."""
+
+
 class SceneReader(Protocol):
     """What a method may ask of the scene in ``prepare``; the engine fulfils it."""
 
@@ -77,6 +89,10 @@ class SceneReader(Protocol):
     def days(self) -> tuple[float, ...]:
         """Days of every reference pair from the target date; empty without dates or pairs."""
 
+    @property
+    def pairs(self) -> int:
+        """Number of reference pairs; 0 outside the spatiotemporal family."""
+
     def sample(self, max_pixels: int = 4_000_000) -> Iterator[Tile]:
         """Tiles without halo, spread evenly over the scene; all of it when it is small."""
 
@@ -85,6 +101,36 @@ class SceneReader(Protocol):
 
         Their own values for a coarse image, means over each cell for a fine one. ``name`` is a
         role, or ``coarse 1``, ``fine 1`` and so on for a reference pair.
+        """
+
+    def cell_positions(self, tile: Tile, shift: tuple[float, float] = (0.0, 0.0)) -> Tensor:
+        """(2, rows, cols): where a tile's pixels lie among the cells, as row and column.
+
+        Cell (i, j) reaches from (i, j) to (i + 1, j + 1), its centre is at (i + 0.5, j + 0.5).
+        With a shift (rows, cols) in fine pixels, the cells are moved by it first.
+        """
+
+    def average(self, image: Callable[[Tile], Tensor], progress: Progress) -> Tensor:
+        """(bands, cell_rows, cell_cols): means over cells of an image made from every tile.
+
+        ``image`` gives (bands, rows, cols) for a tile without halo, NaN for nodata. All of the
+        scene is read, so this costs a pass over it.
+        """
+
+    def observation(self, pair: int) -> ObservationModel:
+        """Width of the PSF and shift of a pair's coarse image, estimated once."""
+
+    def observe(
+        self,
+        image: Callable[[Tile], tuple[Tensor, Tensor]],
+        halo: int,
+        observation: ObservationModel,
+        progress: Progress,
+    ) -> Tensor:
+        """(bands, cell_rows, cell_cols): what the cells see of an image made from every tile.
+
+        ``image`` gives (bands, rows, cols) and where it is valid, (rows, cols), for a tile with
+        its halo. NaN where a quarter of the PSF or more saw nothing valid.
         """
 
 

@@ -27,13 +27,25 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("RASTERFUSE_DATA", ROOT.parent / "shared" / "data"))
 BOREAS = DATA / "spatiotemporal" / "estarfm_boreas_2001"
 BOREAS_TASKS = (("0524", "0711"), ("0711", "0812"))
+BOREAS_TWO_PAIRS = ("0524", "0812", "0711")  # pairs before and after, then the target
 BOREAS_BORDER = 32  # pixels left out on every side, as by whom we compare with
-METHODS = {"starfm": "STARFM", "fine_plus_change": "Fine + coarse change"}
+METHODS = {
+    "gpx": "GPX",
+    "fit_fc": "Fit-FC",
+    "fsdaf": "FSDAF",
+    "starfm": "STARFM",
+    "fine_plus_change": "Fine + coarse change",
+    "fine_plus_mean_change": "Fine + mean change",
+}
+TWO_PAIR_METHODS = {"gpx": "GPX", "estarfm": "ESTARFM", "starfm": "STARFM",
+                    "fine_plus_change": "Fine + coarse change"}  # fmt: skip
 COPY = "Copy of the fine reference"
 
 
-def boreas_job(model: str, before: str, after: str, output: Path) -> dict[str, Any]:
-    """Predict the fine image of one day of 2001 from another: BOREAS, Landsat-7 and MODIS.
+def boreas_job(
+    model: str, before: str | tuple[str, ...], after: str, output: Path
+) -> dict[str, Any]:
+    """Predict the fine image of one day of 2001 from others: BOREAS, Landsat-7 and MODIS.
 
     ENVI files of int16 reflectance x 10000 without map information; MODIS was resampled to the
     fine grid beforehand.
@@ -42,8 +54,9 @@ def boreas_job(model: str, before: str, after: str, output: Path) -> dict[str, A
     def source(sensor: str, day: str) -> dict[str, str]:
         return {"path": str(BOREAS / f"{sensor}{day}"), "date": f"2001-{day[:2]}-{day[2:]}"}
 
-    pair = {"coarse": source("modis", before), "fine": source("tm", before)}
-    inputs = {"coarse_target": source("modis", after), "references": [pair]}
+    days = (before,) if isinstance(before, str) else before
+    pairs = [{"coarse": source("modis", day), "fine": source("tm", day)} for day in days]
+    inputs = {"coarse_target": source("modis", after), "references": pairs}
     return {"model": model, "inputs": inputs, "output": str(output)}
 
 
@@ -87,6 +100,19 @@ def boreas(folder: Path) -> list[list[str]]:
             output = folder / f"{model}_{before}_{after}.tif"
             run(boreas_job(model, before, after, output))
             rows.append([task, name, *scores(truth, output)])
+    return rows + boreas_two_pairs(folder)
+
+
+def boreas_two_pairs(folder: Path) -> list[list[str]]:
+    """Rows of the task with a pair before and one after the target."""
+    first, last, target = BOREAS_TWO_PAIRS
+    truth = read(BOREAS / f"tm{target}", BOREAS_BORDER)
+    task = f"{first[:2]}-{first[2:]} & {last[:2]}-{last[2:]} → {target[:2]}-{target[2:]}"
+    rows = [[task, COPY, *scores(truth, BOREAS / f"tm{last}")]]
+    for model, name in TWO_PAIR_METHODS.items():
+        output = folder / f"{model}_two.tif"
+        run(boreas_job(model, (first, last), target, output))
+        rows.append([task, name, *scores(truth, output)])
     return rows
 
 
@@ -108,9 +134,9 @@ Written by `make evaluate`; smaller RMSE is better.
 
 ## BOREAS 2001 (Saskatchewan): Landsat-7 from MODIS
 
-One reference pair and the MODIS image of the target day; 400 x 400 pixels of 30 m, three bands.
-RMSE in stored values (reflectance x 10000), mean of the bands; {BOREAS_BORDER} pixels of border
-left out; CC is the mean correlation with the true image. Methods at their defaults.
+One reference pair, or two, and the MODIS image of the target day; 400 x 400 pixels of 30 m, three
+bands. RMSE in stored values (reflectance x 10000), mean of the bands; {BOREAS_BORDER} pixels of
+border left out; CC is the mean correlation with the true image. Methods at their defaults.
 
 {lines}
 """

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from ..base import FusionModel, Progress, SceneReader, Tile
+from .pairs import nearness
 
 
 class FinePlusChange(FusionModel):
@@ -20,7 +20,7 @@ class FinePlusChange(FusionModel):
     """
 
     def prepare(self, scene: SceneReader, progress: Progress) -> None:
-        """Weights of the pairs from their distance in days."""
+        """Distances of the pairs in days."""
         self._days = scene.days
         progress(1.0)
 
@@ -29,7 +29,5 @@ class FinePlusChange(FusionModel):
         answers = fine + (tile["coarse_target"] - coarse)
         valid = tile.masks["fine_references"] & tile.masks["coarse_references"]
         valid = valid & tile.masks["coarse_target"]
-        days = torch.tensor(self._days or [1.0] * len(fine), device=self.device)
-        # Half a day at least: a pair of the target date itself must not weigh infinitely.
-        weights = (1 / days.clamp(min=0.5))[:, None, None, None] * valid
+        weights = nearness(self._days, len(fine), self.device) * valid
         return (weights * answers).sum(dim=0) / weights.sum(dim=0)

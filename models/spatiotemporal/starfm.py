@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..base import FusionModel, Progress, SceneReader, Tile
 from ..kernels.similar import FAR, Candidates, choose_backend, similar_sums
+from .statistics import fine_statistics
 
 # Uncertainties where the user states none, as shares of a band's spread: the fine sensor's, and
 # the coarse one's with what mixed pixels and shifted cells add to it.
@@ -43,10 +44,8 @@ class Starfm(FusionModel):
     def prepare(self, scene: SceneReader, progress: Progress) -> None:
         """Level and spread of every fine band over the scene; the weights of the window."""
         self.backend = choose_backend(self.wanted_backend, self.device)
-        level, spread = _level_and_spread(scene)
-        self._level, self._spread = level.to(self.device), spread.to(self.device)
-        # A constant band has no spread; the floor keeps weights finite and lets it pass unchanged.
-        self._floor = (1e-6 * self._level.abs()).clamp(min=1e-9)
+        stats = fine_statistics(scene).to(self.device)
+        self._level, self._spread, self._floor = stats.level, stats.spread, stats.floor
         self._fine_noise = self._uncertainty("uncertainty_fine", _FINE_SHARE)
         self._coarse_noise = self._uncertainty("uncertainty_coarse", _COARSE_SHARE)
         self._kernel = self._distance_weights()
@@ -109,18 +108,3 @@ class Starfm(FusionModel):
                 spectral_limit=most_spectral + torch.hypot(fine_noise, coarse_noise),
                 temporal_limit=most_temporal + math.sqrt(2) * coarse_noise,
             )
-
-
-def _level_and_spread(scene: SceneReader) -> tuple[Tensor, Tensor]:
-    """Mean (bands,) and standard deviations (pairs, bands) of the fine references."""
-    count = total = squares = torch.zeros(())
-    for tile in scene.sample():
-        valid = tile.masks["fine_references"]
-        values = tile["fine_references"].double().where(valid, 0.0)
-        count = count + valid.sum(dim=(-2, -1))
-        total = total + values.sum(dim=(-2, -1))
-        squares = squares + values.square().sum(dim=(-2, -1))
-    count = count.clamp(min=1)
-    mean = total / count
-    spread = (squares / count - mean.square()).clamp(min=0).sqrt()
-    return mean.mean(dim=0).float(), spread.float()

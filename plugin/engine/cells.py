@@ -69,20 +69,36 @@ class CellGrid:
 
     def index(self, window: Window) -> Tensor:
         """(rows, cols) int64: number of the cell of every fine pixel of a window; -1 for none."""
-        rows, cols = self._positions(window)
+        rows, cols = self.positions(window)
         row, col = np.floor(rows), np.floor(cols)
         inside = (row >= 0) & (row < self.rows) & (col >= 0) & (col < self.cols)
         index = np.where(inside, row * self.cols + col, -1)
         return torch.from_numpy(index.astype(np.int64))
 
-    def _positions(self, window: Window) -> tuple[NDArray, NDArray]:
-        """Fractional (row, col) in cells of the centres of a window's fine pixels."""
-        at_rows = np.arange(window.rows) + window.row + 0.5
-        at_cols = np.arange(window.cols) + window.col + 0.5
+    def centres(self) -> Tensor:
+        """(2, cell_rows, cell_cols) float64: row and column of the centres on the fine grid."""
+        col, row = np.meshgrid(np.arange(self.cols) + 0.5, np.arange(self.rows) + 0.5)
+        xs, ys = apply(self.transform, col, row)
+        if self.crs != self.fine.crs:
+            moved = transform_points(self.crs, self.fine.crs, xs.ravel(), ys.ravel())
+            xs, ys = (np.asarray(values).reshape(col.shape) for values in moved)
+        at_col, at_row = apply(invert(self.fine.transform), xs, ys)
+        return torch.from_numpy(np.stack([at_row, at_col]))
+
+    def positions(
+        self, window: Window, shift: tuple[float, float] = (0.0, 0.0)
+    ) -> tuple[NDArray, NDArray]:
+        """Fractional (row, col) in cells of the centres of a window's fine pixels.
+
+        With a shift (rows, cols) in fine pixels, where the pixels lie among cells moved by it.
+        """
+        down, across = window.row + 0.5 - shift[0], window.col + 0.5 - shift[1]
+        at_rows = np.arange(window.rows) + down
+        at_cols = np.arange(window.cols) + across
         if self.crs == self.fine.crs:
             return cell_positions(self, at_rows[:, None], at_cols[None, :])
-        nodes_r = np.arange(0, window.rows + _LATTICE, _LATTICE) + window.row + 0.5
-        nodes_c = np.arange(0, window.cols + _LATTICE, _LATTICE) + window.col + 0.5
+        nodes_r = np.arange(0, window.rows + _LATTICE, _LATTICE) + down
+        nodes_c = np.arange(0, window.cols + _LATTICE, _LATTICE) + across
         mesh_r, mesh_c = np.meshgrid(nodes_r, nodes_c, indexing="ij")
         rows, cols = cell_positions(self, mesh_r, mesh_c)
         return (

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import date
 
+import numpy as np
 import torch
 from rasterio.io import DatasetReader
 from torch import Tensor
 
-from ...models.base import Progress, Tile
+from ...models.base import ObservationModel, Progress, Tile
 from ...models.cards import Card
 from ...models.errors import InputError
 from ..checks import INFO, WARNING, check_job, coarse_ratio, first_error, same_file
 from ..grid import Window, shift, window_of
 from ..job import Job, parse_date
 from .cells import CellGrid, CellMeans, block_cells, native_cells, native_values
+from .observation import REGION, CellViews, Observation, estimate
 from .radiometry import Harmonisation, harmonise
 from .raster import Grid, Raster, info_of, open_dataset, placed_transform, transform_of
-from .tiles import sample_windows
+from .tiles import BLOCK, sample_windows, tile_windows, with_halo
 
 _SAMPLE = 4_000_000  # pixels read for statistics, spread over the scene
+
 _USUAL_RATIO = 16  # MODIS against Landsat: assumed where the coarse cell size cannot be found
 
 
@@ -44,6 +47,7 @@ class Scene:
         self._files = ExitStack()
         self._means: dict[str, Tensor] = {}
         self._cells: dict[str, Tensor] = {}
+        self._observations: dict[int, Observation] = {}
         try:
             self._open()
         except BaseException:
@@ -84,6 +88,10 @@ class Scene:
         known = [abs((day - target).days) for day in pairs if day]
         usual = sum(known) / len(known)
         return tuple(float(abs((day - target).days)) if day else usual for day in pairs)
+
+    @property
+    def pairs(self) -> int:
+        return len(self.job.references)
 
     @property
     def nearest_pair(self) -> int:
@@ -268,6 +276,54 @@ class Scene:
                 return self.harmonisation.apply(values)
             return values
         return self._cells[name]
+
+    def cell_positions(self, tile: Tile, shift: tuple[float, float] = (0.0, 0.0)) -> Tensor:
+        """(2, rows, cols): where a tile's pixels lie among the cells, as row and column."""
+        rows, cols = next(iter(tile.arrays.values())).shape[-2:]
+        window = Window(tile.row, tile.col, rows, cols)
+        places = np.broadcast_arrays(*self.cells.positions(window, shift))
+        return torch.from_numpy(np.stack(places)).float()
+
+    def observation(self, pair: int) -> Observation:
+        """Width of the PSF and shift of a pair's coarse image against its fine one."""
+        if pair not in self._observations:
+            rows, cols = min(self.grid.rows, REGION), min(self.grid.cols, REGION)
+            top, left = (self.grid.rows - rows) // 2, (self.grid.cols - cols) // 2
+            fine = self.rasters[f"fine {pair + 1}"].read(Window(top, left, rows, cols))
+            centres = self.cells.centres().flatten(1) - torch.tensor([[top], [left]])
+            coarse = self.cell_values(f"coarse {pair + 1}").flatten(1)
+            self._observations[pair] = estimate(torch.from_numpy(fine), coarse, centres, self.ratio)
+        return self._observations[pair]
+
+    def observe(
+        self,
+        image: Callable[[Tile], tuple[Tensor, Tensor]],
+        halo: int,
+        observation: ObservationModel,
+        progress: Progress,
+    ) -> Tensor:
+        """(bands, cell_rows, cell_cols): what the cells see of an image made from every tile."""
+        views = CellViews(self.cells.centres().flatten(1), observation)
+        windows = tile_windows(*self.shape, BLOCK // 2)
+        for done, window in enumerate(windows, 1):
+            values, known = image(self.tile(with_halo(window, halo)))
+            core = slice(halo, -halo or None)
+            views.add(values[:, core, core], known[core, core], window.row, window.col)
+            progress(done / len(windows))
+        return views.means().reshape(-1, self.cells.rows, self.cells.cols)
+
+    def average(self, image: Callable[[Tile], Tensor], progress: Progress) -> Tensor:
+        """(bands, cell_rows, cell_cols): means over cells of an image made from every tile."""
+        windows = tile_windows(*self.shape, 2 * BLOCK)
+        means: CellMeans | None = None
+        for done, window in enumerate(windows, 1):
+            values = image(self.tile(window))
+            means = means or CellMeans(self.cells, len(values))
+            means.add(values, self.cells.index(window))
+            progress(done / len(windows))
+        if means is None:
+            raise InputError("The scene has no pixels. Choose another extent.")
+        return means.means(0.5)
 
     # --- windows ------------------------------------------------------------------------------
 

@@ -9,7 +9,14 @@ import pytest
 import rasterio
 from rasterfuse.models.cards import load_cards
 
-CARDS = sorted(load_cards())
+COSTLY = 1.4  # seconds per megapixel and band from which a method's tests are slow ones
+CARDS = [
+    pytest.param(
+        name,
+        marks=[pytest.mark.slow] if card.cost["seconds_per_megapixel_band"] > COSTLY else [],
+    )
+    for name, card in sorted(load_cards().items())
+]
 ROWS, COLS = 300, 277  # no multiple of a block, more than one tile
 BANDS = 2
 
@@ -187,7 +194,8 @@ def test_constant_images_give_constant_results(rasters, card):
         fine = rasters.write("fine", np.full((2, 120, 120), value), rasters.grid(10.0))
         pan = rasters.write("pan", np.full((1, 120, 120), value), rasters.grid(10.0))
         if card.family == "spatiotemporal":
-            job = rasters.spatiotemporal(coarse, (coarse, fine), model=card.id, **options)
+            pairs = [(coarse, fine)] * card.input("references").min_pairs
+            job = rasters.spatiotemporal(coarse, *pairs, model=card.id, **options)
         else:
             job = rasters.pansharpening(coarse, pan, model=card.id, **options)
         result, _ = rasters.fuse(job)

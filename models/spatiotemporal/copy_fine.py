@@ -1,0 +1,32 @@
+"""A copy of the nearest fine reference: what a user has without any fusion."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..base import FusionModel, Progress, SceneReader, Tile
+from .pairs import nearness
+
+
+class CopyFine(FusionModel):
+    """The fine reference nearest in time; where it has nodata, the next one.
+
+    Shapes and units:
+        fine_references: (pairs, bands, rows, cols).
+        result: (bands, rows, cols); NaN where every reference has nodata.
+
+    Source: persistence, the usual reference forecast; it has no paper of its own.
+    """
+
+    def prepare(self, scene: SceneReader, progress: Progress) -> None:
+        """Distances of the pairs in days."""
+        self._days = scene.days
+        progress(1.0)
+
+    def fuse(self, tile: Tile) -> Tensor:
+        fine, valid = tile["fine_references"], tile.masks["fine_references"]
+        near = nearness(self._days, len(fine), self.device) * valid
+        best = near.argmax(dim=0, keepdim=True)
+        result = fine.gather(0, best)[0]
+        return result.where(valid.any(dim=0), torch.nan)

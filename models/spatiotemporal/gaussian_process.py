@@ -1,0 +1,166 @@
+"""Gaussian process regression of the coarse change on features of the fine image.
+
+The kernel between cells i and j, in units of the mean square of the values, d in cells:
+
+    4 + a1 z_i.z_j + a2 f_i.f_j + a3 (z_i.z_j + f_i.f_j) exp(-d^2 / 2 l^2) + a4 exp(-d^2 / 2 r^2)
+
+with z the whitened bands and f random Fourier features as the cells see them. Since the kernel is
+linear in features, the change at a fine pixel is a sum of its own features times coefficients that
+vary smoothly over the cells: those are what a fit gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# Prior of the logarithms of a1, a2, a3, l, a4, r and noise: mean and standard deviation.
+PRIOR_MEAN = torch.tensor([-3.0, -1.0, -2.0, 1.5, -3.0, 0.8, -3.0], dtype=torch.float64)
+_PRIOR_SPREAD = torch.tensor([2.0, 2.0, 2.0, 0.5, 2.0, 0.4, 2.0], dtype=torch.float64)
+_CONSTANT = 4.0
+_WHOLE = 30  # cells across up to which a scene is fitted in one go
+_BLOCK, _MARGIN = 14, 4  # cells of a block's core and around it; larger systems gain little
+
+
+@dataclass(frozen=True)
+class Views:
+    """What the cells see: rows are cells.
+
+    Attributes:
+        linear: (cells, bands) whitened bands.
+        fourier: (cells, features) random Fourier features without their mean.
+        places: (cells, 2) row and column of the cells.
+    """
+
+    linear: Tensor
+    fourier: Tensor
+    places: Tensor
+
+    def take(self, cells: Tensor) -> Views:
+        """Some of the cells."""
+        return Views(self.linear[cells], self.fourier[cells], self.places[cells])
+
+
+def learn_hyperparameters(views: Views, values: Tensor, noise: float, start: Tensor) -> Tensor:
+    """The most probable hyperparameters, by a few steps of L-BFGS.
+
+    Args:
+        views: At most some hundred cells.
+        values: (cells,) what to explain, without its mean.
+        noise: Least noise variance, in units of the values squared.
+        start: (7,) where to begin.
+    """
+    scale = values.square().mean().sqrt().clamp(min=1e-12)
+    y, floor = values / scale, noise / scale.square()
+    parts = _parts(views, views)
+    place = start.clone().requires_grad_(True)
+    search = torch.optim.LBFGS(
+        [place], max_iter=12, max_eval=16, history_size=8, line_search_fn="strong_wolfe"
+    )
+
+    def loss() -> Tensor:
+        search.zero_grad()
+        covariance = _kernel(place, parts)
+        covariance = covariance + (place[6].exp() + floor + 1e-6) * torch.eye(len(y)).to(y)
+        factor = torch.linalg.cholesky(covariance)
+        white = torch.linalg.solve_triangular(factor, y[:, None], upper=False)
+        prior = ((place - PRIOR_MEAN) / _PRIOR_SPREAD).square().sum()
+        total = 0.5 * white.square().sum() + factor.diagonal().log().sum() + 0.5 * prior
+        total.backward()
+        return total
+
+    search.step(loss)
+    found = place.detach()
+    return found if torch.isfinite(found).all() else start
+
+
+def _parts(one: Views, other: Views) -> tuple[Tensor, Tensor, Tensor]:
+    linear = one.linear @ other.linear.T
+    fourier = one.fourier @ other.fourier.T
+    return linear, fourier, torch.cdist(one.places, other.places).square()
+
+
+def _kernel(log: Tensor, parts: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    linear, fourier, squared = parts
+    a1, a2, a3, length, a4, reach = log[:6].exp()
+    near = torch.exp(-squared / (2 * length.square()))
+    far = torch.exp(-squared / (2 * reach.square()))
+    return _CONSTANT + a1 * linear + a2 * fourier + a3 * (linear + fourier) * near + a4 * far
+
+
+def coefficient_fields(
+    views: Views, shape: tuple[int, int], values: Tensor, noise: float, log: Tensor
+) -> Tensor:
+    """Fit in overlapping blocks of cells and evaluate the coefficients at every cell.
+
+    Args:
+        views: All cells of a (rows, cols) lattice; rows with NaN are not used.
+        shape: Rows and columns of the lattice.
+        values: (cells,) what to explain, without its mean; NaN where missing.
+        noise: Least noise variance, in units of the values squared.
+        log: (7,) hyperparameters.
+
+    Returns:
+        (bands + features + 1, rows, cols) float32: for each z, for each f, and the rest that
+        needs no feature.
+    """
+    width = views.linear.shape[1] + views.fourier.shape[1] + 1
+    total = torch.zeros(width, *shape, dtype=torch.float64)
+    weights = torch.zeros(shape, dtype=torch.float64)
+    number = torch.arange(shape[0] * shape[1]).reshape(shape)
+    usable = torch.isfinite(values) & torch.isfinite(views.fourier[:, 0])
+    for rows, cols, weight in _blocks(shape):
+        inside = number[rows, cols].flatten()
+        data = inside[usable[inside]]
+        if len(data) < 2:
+            continue
+        fields = _fit(views.take(data), values[data], noise, log, views.places[inside])
+        total[:, rows, cols] += weight * fields.T.reshape(width, *weight.shape)
+        weights[rows, cols] += weight
+    return (total / weights.clamp(min=1e-30)).float()
+
+
+def _fit(views: Views, values: Tensor, noise: float, log: Tensor, places: Tensor) -> Tensor:
+    """(places, bands + features + 1) coefficients from the cells of one block."""
+    scale = values.square().mean().sqrt().clamp(min=1e-12)
+    covariance = _kernel(log, _parts(views, views))
+    diagonal = log[6].exp() + noise / scale.square() + 1e-6
+    covariance = covariance + diagonal * torch.eye(len(values)).to(values)
+    factor = torch.linalg.cholesky(covariance)
+    alpha = torch.cholesky_solve(values[:, None], factor)
+    a1, a2, a3, length, a4, reach = log[:6].exp()
+    squared = torch.cdist(places, views.places).square()
+    near = torch.exp(-squared / (2 * length.square()))
+    far = torch.exp(-squared / (2 * reach.square()))
+    linear = a1 * (views.linear.T @ alpha).T + a3 * near @ (views.linear * alpha)
+    fourier = a2 * (views.fourier.T @ alpha).T + a3 * near @ (views.fourier * alpha)
+    rest = a4 * far @ alpha + _CONSTANT * alpha.sum()
+    return torch.cat([linear, fourier, rest], dim=1)
+
+
+def _blocks(shape: tuple[int, int]) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Overlapping blocks of a lattice with weights that fall off towards their borders."""
+    for top, bottom in _spans(shape[0]):
+        for left, right in _spans(shape[1]):
+            down = _ramp(top, bottom, shape[0])
+            across = _ramp(left, right, shape[1])
+            yield slice(top, bottom), slice(left, right), down[:, None] * across[None, :]
+
+
+def _spans(length: int) -> list[tuple[int, int]]:
+    if length <= _WHOLE:
+        return [(0, length)]
+    count = -(-length // _BLOCK)
+    edges = [round(k * length / count) for k in range(count + 1)]
+    return [(max(a - _MARGIN, 0), min(b + _MARGIN, length)) for a, b in zip(edges, edges[1:])]
+
+
+def _ramp(first: int, last: int, length: int) -> Tensor:
+    """1 inside, falling linearly across the overlap with the next block."""
+    place = torch.arange(first, last, dtype=torch.float64) + 0.5
+    rise = (place - first) / (2 * _MARGIN) if first > 0 else torch.ones_like(place)
+    fall = (last - place) / (2 * _MARGIN) if last < length else torch.ones_like(place)
+    return torch.minimum(rise, fall).clamp(max=1.0)

@@ -1,0 +1,320 @@
+"""GPX: Gaussian process of the coarse change on features of the fine image."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..base import FusionModel, ObservationModel, Progress, SceneReader, Tile
+from ..errors import InputError
+from .cells import to_fine
+from .gaussian_process import PRIOR_MEAN, Views, coefficient_fields, learn_hyperparameters
+from .statistics import fine_statistics
+
+_FEATURES = 96
+_MEMBERS = ((1.0, 1.0, 0), (2.0, 0.85, 1))  # feature length, share of the PSF width, seed
+_BILATERAL_RADIUS, _BILATERAL_SIGMA, _BILATERAL_RANGE = 4, 2.5, 0.5
+_SMOOTH_SHARE = 0.25  # of the smoothed reference in the result
+_FEW = 4.0  # cells at which the pattern of change is half believed
+_NOISE_SHARE = 0.5  # of the reference's own mismatch that counts as noise
+_LEARN_CELLS = 500
+_FEWEST = 6
+_MARGIN = 0.25  # a result may leave the range of the inputs by this share of it
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One set of random features of one pair, and what was learnt with it."""
+
+    frequencies: Tensor  # (features, bands)
+    phases: Tensor  # (features,)
+    means: Tensor  # (features,)
+    fields: Tensor  # (bands, bands + features + 1, cell_rows, cell_cols)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """What was learnt from one reference pair."""
+
+    shift: tuple[float, float]
+    whitening: Tensor  # (bands, bands)
+    middle: Tensor  # (bands,)
+    range: Tensor  # (bands,) robust spread for the bilateral filter
+    members: list[_Member]
+    mean: Tensor  # (bands,) mean coarse change
+    weight: Tensor  # (bands,)
+
+
+class Gpx(FusionModel):
+    """Gaussian-process change downscaling, our own method; any number of pairs.
+
+    The coarse change is explained by features of the edge-preservingly smoothed fine reference, as
+    the coarse cells see them through an estimated PSF and shift. Coefficients vary smoothly over
+    the scene; applied to the features of every fine pixel they give the fine change. Two members
+    with different feature lengths are averaged. Pairs are weighted by the inverse of their
+    predicted change.
+
+    Shapes and units:
+        coarse_target: (bands, rows, cols), coarse image on the fine grid, the fine image's unit.
+        coarse_references, fine_references: (pairs, bands, rows, cols), likewise.
+        result: (bands, rows, cols); NaN where every fine reference has nodata.
+
+    Raises:
+        InputError: Fewer than six coarse cells have data.
+
+    Source: this project; the regression is that of Rasmussen & Williams (2006),
+    doi:10.7551/mitpress/3206.001.0001, chapter 2.
+    """
+
+    @property
+    def halo(self) -> int:
+        return _BILATERAL_RADIUS
+
+    def prepare(self, scene: SceneReader, progress: Progress) -> None:
+        """Observation model, features and Gaussian processes of every pair."""
+        self._scene = scene
+        self._stats = fine_statistics(scene).to(self.device)
+        self._pairs = []
+        for number in range(scene.pairs):
+
+            def part(done: float, number: int = number) -> None:
+                progress((number + done) / scene.pairs)
+
+            self._pairs.append(self._learn_pair(scene, number, part))
+
+    # --- learning -----------------------------------------------------------------------------
+
+    def _learn_pair(self, scene: SceneReader, number: int, progress: Progress) -> _Pair:
+        observation = scene.observation(number)
+        change = scene.cell_values("coarse_target") - scene.cell_values(f"coarse {number + 1}")
+        spread, middle, whitening = _whitening(scene, number)
+        known = torch.isfinite(change).all(dim=0)
+        if int(known.sum()) < _FEWEST:
+            raise InputError(
+                f"Only {int(known.sum())} coarse cells have data in both images of the change; "
+                f"GPX needs at least {_FEWEST}. Choose a larger extent."
+            )
+        mean = change[:, known].mean(dim=1)
+        shrink = _shrinkage(int(known.sum()))
+        members: list[_Member] = []
+        logs: list[Tensor] | None = None
+        rms = torch.zeros(len(mean))
+        for order, (length, share, seed) in enumerate(_MEMBERS):
+
+            def part(done: float, order: int = order) -> None:
+                progress((order + done) / len(_MEMBERS))
+
+            member, logs, size = self._learn_member(
+                _Request(scene, number, observation, change - mean[:, None, None], spread, middle,
+                         whitening, length, share, seed, logs), part,
+            )  # fmt: skip
+            members.append(member)
+            rms += size / len(_MEMBERS)
+        move = ((shrink * rms) ** 2 + mean**2).sqrt()
+        to = self.device
+        moved = [_Member(*(t.to(to) for t in (m.frequencies, m.phases, m.means, shrink * m.fields)))
+                 for m in members]  # fmt: skip
+        return _Pair(observation.shift, whitening.to(to), middle.to(to), spread.to(to), moved,
+                     mean.to(to), (1 / (move.to(to) + self._stats.floor)))  # fmt: skip
+
+    def _learn_member(
+        self, ask: _Request, progress: Progress
+    ) -> tuple[_Member, list[Tensor], Tensor]:
+        bands = len(ask.middle)
+        frequencies, phases = _random_features(bands, ask.length, ask.seed)
+
+        def image(tile: Tile) -> tuple[Tensor, Tensor]:
+            fine = tile["fine_references"][ask.pair]
+            known = tile.masks["fine_references"][ask.pair].all(dim=0)
+            smooth = bilateral(fine, known, ask.spread)
+            linear = _whiten(smooth, ask.middle, ask.whitening)
+            fourier = _fourier(linear, frequencies, phases)
+            return torch.cat([linear, fourier, fine]), known
+
+        narrow = _Narrowed(ask.observation.sigma * ask.share, ask.observation.shift)
+        seen = ask.scene.observe(image, _BILATERAL_RADIUS, narrow, progress)
+        shape = (seen.shape[1], seen.shape[2])
+        flat = seen.flatten(1).double()
+        linear, fourier, fine = flat[:bands], flat[bands:-bands], flat[-bands:]
+        usable = torch.isfinite(ask.change).all(dim=0).flatten() & torch.isfinite(fourier[0])
+        if int(usable.sum()) < _FEWEST:
+            raise InputError(
+                f"Only {int(usable.sum())} coarse cells have data in all images; GPX needs at "
+                f"least {_FEWEST}. Choose a larger extent."
+            )
+        means = fourier[:, usable].mean(dim=1)
+        views = Views(linear.T, (fourier - means[:, None]).T, _lattice(shape))
+        coarse = ask.scene.cell_values(f"coarse {ask.pair + 1}").flatten(1).double()
+        logs: list[Tensor] = []
+        fields: list[Tensor] = []
+        for band in range(bands):
+            values = ask.change[band].flatten().double()
+            off = (coarse[band] - fine[band])[usable]
+            noise = _NOISE_SHARE * float(off.var())
+            start = ask.logs[band] if ask.logs else (logs[-1] if logs else PRIOR_MEAN)
+            log = start if ask.logs else self._log(views, values, usable, noise, start)
+            logs.append(log)
+            fields.append(coefficient_fields(views, shape, values, noise, log))
+        stacked = torch.stack(fields)
+        member = _Member(frequencies, phases, means.float(), stacked)
+        return member, logs, _predicted_size(views, stacked, usable)
+
+    def _log(
+        self, views: Views, values: Tensor, usable: Tensor, noise: float, start: Tensor
+    ) -> Tensor:
+        if self.parameters["quality"] == "fast":
+            return PRIOR_MEAN
+        cells = usable.nonzero()[:, 0]
+        order = torch.randperm(len(cells), generator=torch.Generator().manual_seed(0))
+        some = cells[order[:_LEARN_CELLS].sort().values]
+        return learn_hyperparameters(views.take(some), values[some], noise, start)
+
+    # --- fusing -------------------------------------------------------------------------------
+
+    def fuse(self, tile: Tile) -> Tensor:
+        fine, valid = tile["fine_references"], tile.masks["fine_references"].all(dim=1)
+        total = weights = torch.zeros((), device=self.device)
+        for number, pair in enumerate(self._pairs):
+            smooth = bilateral(fine[number], valid[number], pair.range)
+            answer = fine[number] + _SMOOTH_SHARE * (smooth - fine[number])
+            answer = answer + self._change(pair, smooth, tile) + pair.mean[:, None, None]
+            weight = pair.weight[:, None, None] * valid[number]
+            total, weights = total + weight * answer, weights + weight
+        span = (self._stats.high - self._stats.low)[:, None, None]
+        low = self._stats.low[:, None, None] - _MARGIN * span
+        high = self._stats.high[:, None, None] + _MARGIN * span
+        return torch.minimum(torch.maximum(total / weights, low), high)
+
+    def _change(self, pair: _Pair, smooth: Tensor, tile: Tile) -> Tensor:
+        """(bands, rows, cols): change beyond the mean, averaged over the members."""
+        places = self._scene.cell_positions(tile, pair.shift).to(self.device)
+        linear = _whiten(smooth, pair.middle, pair.whitening)
+        change = torch.zeros_like(smooth)
+        for member in pair.members:
+            fourier = _fourier(linear, member.frequencies, member.phases)
+            fourier -= member.means[:, None, None]
+            features = torch.cat([linear, fourier, torch.ones_like(linear[:1])])
+            for band in range(len(smooth)):
+                field = to_fine(member.fields[band], places, "bilinear")
+                change[band] += (field * features).sum(dim=0) / len(pair.members)
+        return change
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What a member is learnt from."""
+
+    scene: SceneReader
+    pair: int
+    observation: ObservationModel
+    change: Tensor  # (bands, cell_rows, cell_cols) without its mean
+    spread: Tensor
+    middle: Tensor
+    whitening: Tensor
+    length: float
+    share: float
+    seed: int
+    logs: list[Tensor] | None  # hyperparameters of an earlier member
+
+
+@dataclass(frozen=True)
+class _Narrowed:
+    """An observation model with another width."""
+
+    sigma: float
+    shift: tuple[float, float]
+
+
+def _shrinkage(cells: int) -> float:
+    """How far the pattern of change is believed: little in a scene of few cells."""
+    return cells / (cells + _FEW)
+
+
+def _lattice(shape: tuple[int, int]) -> Tensor:
+    rows, cols = (torch.arange(n, dtype=torch.float64) for n in shape)
+    return torch.cartesian_prod(rows, cols)
+
+
+def _predicted_size(views: Views, fields: Tensor, usable: Tensor) -> Tensor:
+    """(bands,) root mean square of the change that the cells would see."""
+    ones = torch.ones(len(views.places), 1, dtype=torch.float64)
+    features = torch.cat([views.linear, views.fourier, ones], dim=1)[usable].float()
+    change = torch.einsum("cf,bfc->bc", features, fields.flatten(2)[:, :, usable])
+    return change.square().mean(dim=1).sqrt()
+
+
+def _whitening(scene: SceneReader, pair: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Robust spread of the fine bands, and middle and whitening matrix of the smoothed ones."""
+    raw = _sample(scene, pair, None)
+    spread = 1.4826 * (raw - raw.median(dim=1, keepdim=True).values).abs().median(dim=1).values
+    fallback = raw.std(dim=1).clamp(min=1e-6)
+    spread = torch.where(spread > 1e-3 * fallback, spread, fallback)
+    smooth = _sample(scene, pair, spread)
+    middle = smooth.median(dim=1).values
+    values, vectors = torch.linalg.eigh(torch.cov(smooth.double()).reshape(len(smooth), -1))
+    values = values.clamp(min=max(float(values.max()) * 2e-3, 1e-18))
+    return spread, middle, (vectors / values.sqrt()).T.float()
+
+
+def _sample(scene: SceneReader, pair: int, spread: Tensor | None) -> Tensor:
+    """(bands, pixels) of the fine reference over the scene, smoothed when a spread is given."""
+    found = []
+    for tile in scene.sample(500_000):
+        fine = tile["fine_references"][pair]
+        known = tile.masks["fine_references"][pair].all(dim=0)
+        image = fine if spread is None else bilateral(fine, known, spread)
+        found.append(image[:, known][:, ::7])
+    return torch.cat(found, dim=1)
+
+
+def bilateral(image: Tensor, known: Tensor, spread: Tensor) -> Tensor:
+    """Smooth an image where its bands are alike.
+
+    Args:
+        image: (bands, rows, cols).
+        known: (rows, cols) bool; other pixels are not used.
+        spread: (bands,) what counts as a difference of one.
+
+    Returns:
+        (bands, rows, cols); the border is repeated outwards.
+    """
+    radius = _BILATERAL_RADIUS
+    rows, cols = known.shape
+    bands = len(image)
+    scaled = image / spread[:, None, None]
+    stack = torch.cat([image, scaled, known.to(image)[None]])
+    padded = functional.pad(stack[None], (radius,) * 4, mode="replicate")[0]
+    total, weights = torch.zeros_like(image), torch.zeros_like(image[:1])
+    for dy in range(2 * radius + 1):
+        for dx in range(2 * radius + 1):
+            there = padded[:, dy : dy + rows, dx : dx + cols]
+            apart = (there[bands:-1] - scaled).square().mean(dim=0, keepdim=True)
+            squared = (dy - radius) ** 2 + (dx - radius) ** 2
+            weight = torch.exp(
+                -apart / (2 * _BILATERAL_RANGE**2) - squared / (2 * _BILATERAL_SIGMA**2)
+            )
+            weight = weight * there[-1:]
+            weights += weight
+            total += weight * there[:bands]
+    return torch.where(weights > 0, total / weights.clamp(min=1e-30), image)
+
+
+def _whiten(image: Tensor, middle: Tensor, whitening: Tensor) -> Tensor:
+    centred = image - middle[:, None, None]
+    return torch.tensordot(whitening, centred, dims=1).clamp(-4, 4)
+
+
+def _random_features(bands: int, length: float, seed: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    frequencies = torch.randn(_FEATURES, bands, generator=generator) / length
+    phases = 2 * math.pi * torch.rand(_FEATURES, generator=generator)
+    return frequencies / math.sqrt(bands / 3), phases
+
+
+def _fourier(linear: Tensor, frequencies: Tensor, phases: Tensor) -> Tensor:
+    waves = torch.tensordot(frequencies, linear, dims=1) + phases[:, None, None]
+    return torch.cos(waves).mul_(math.sqrt(2 / _FEATURES))

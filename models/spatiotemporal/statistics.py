@@ -1,0 +1,77 @@
+"""Figures of a whole scene that several spatiotemporal methods need, and window means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..base import SceneReader
+
+
+@dataclass(frozen=True)
+class FineStatistics:
+    """What the fine references are like, over the whole scene.
+
+    Attributes:
+        level: (bands,) mean over pairs.
+        spread: (pairs, bands) standard deviation.
+        low: (bands,) smallest value of the fine references and the coarse target.
+        high: (bands,) largest value.
+        floor: (bands,) smallest spread that still counts: a constant band has none at all.
+    """
+
+    level: Tensor
+    spread: Tensor
+    low: Tensor
+    high: Tensor
+    floor: Tensor
+
+    def to(self, device: torch.device) -> FineStatistics:
+        """The same figures on another device."""
+        return FineStatistics(*(getattr(self, name).to(device) for name in self.__annotations__))
+
+
+def fine_statistics(scene: SceneReader) -> FineStatistics:
+    """Collect the figures from a sample of the scene."""
+    count = total = squares = torch.zeros((), dtype=torch.float64)
+    low = torch.full((), torch.inf)
+    high = -low
+    for tile in scene.sample():
+        valid = tile.masks["fine_references"]
+        values = tile["fine_references"].double().where(valid, 0.0)
+        count = count + valid.sum(dim=(-2, -1))
+        total = total + values.sum(dim=(-2, -1))
+        squares = squares + values.square().sum(dim=(-2, -1))
+        for role in ("fine_references", "coarse_target"):
+            image, known = tile[role], tile.masks[role]
+            bands = image.shape[-3]
+            least = image.where(known, torch.inf).amin(dim=(-2, -1)).reshape(-1, bands)
+            most = image.where(known, -torch.inf).amax(dim=(-2, -1)).reshape(-1, bands)
+            low, high = torch.minimum(low, least.amin(0)), torch.maximum(high, most.amax(0))
+    mean = total / count.clamp(min=1)
+    spread = (squares / count.clamp(min=1) - mean.square()).clamp(min=0).sqrt()
+    level = mean.mean(dim=0).float()
+    floor = (1e-6 * level.abs()).clamp(min=1e-9)
+    return FineStatistics(level, spread.float(), low, high, floor)
+
+
+def window_sum(values: Tensor, radius: int) -> Tensor:
+    """Sums over a square window, by running sums along rows and columns.
+
+    Args:
+        values: (..., rows + 2 radius, cols + 2 radius), halo included.
+        radius: Half the window without its centre.
+
+    Returns:
+        (..., rows, cols).
+    """
+    size = 2 * radius + 1
+    for dim in (-2, -1):
+        running = torch.cumsum(values.double(), dim=dim)
+        zero = torch.zeros_like(running.narrow(dim, 0, 1))
+        running = torch.cat([zero, running], dim=dim)
+        length = running.shape[dim]
+        values = running.narrow(dim, size, length - size) - running.narrow(dim, 0, length - size)
+    return values

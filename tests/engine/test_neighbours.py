@@ -1,0 +1,77 @@
+"""The search for similar pixels against plain loops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from rasterfuse.models.kernels.neighbours import find_neighbours
+
+BACKENDS = ["numba", "torch"]
+
+
+def brute_force(features, usable, radius, count, limit):
+    """Places by (score, distance, order) for every core pixel, as the definition says."""
+    size = 2 * radius + 1
+    rows, cols = usable.shape[0] - 2 * radius, usable.shape[1] - 2 * radius
+    found = {}
+    for row in range(rows):
+        for col in range(cols):
+            candidates = []
+            for place in range(size * size):
+                dy, dx = divmod(place, size)
+                apart = np.abs(
+                    features[:, row + dy, col + dx] - features[:, row + radius, col + radius]
+                )
+                if usable[row + dy, col + dx] and apart.max() < limit:
+                    far = (dy - radius) ** 2 + (dx - radius) ** 2
+                    candidates.append((apart.sum(), far, place))
+            if not usable[row + radius, col + radius]:
+                candidates = []
+            found[row, col] = sorted(candidates)[:count]
+    return found
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("limit", [1.2, float("inf")])
+def test_search_finds_what_plain_loops_find(backend, limit):
+    rng = np.random.default_rng(3)
+    features = (4 * rng.random((3, 17, 19))).astype("float32")
+    usable = rng.random((17, 19)) > 0.15
+    radius, count = 4, 6
+    similar = find_neighbours(
+        torch.from_numpy(features), torch.from_numpy(usable), radius, count, limit, backend
+    )
+    for (row, col), wanted in brute_force(features, usable, radius, count, limit).items():
+        places = similar.place[:, row, col]
+        assert sorted(places[places >= 0].tolist()) == sorted(place for _, _, place in wanted)
+        scores = similar.score[:, row, col][places >= 0]
+        # Sums of three float32 differences in another order.
+        np.testing.assert_allclose(sorted(scores), [s for s, _, _ in wanted], atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_weighted_sum_adds_what_the_neighbours_hold(backend):
+    rng = np.random.default_rng(4)
+    features = torch.from_numpy(rng.random((2, 12, 13)).astype("float32"))
+    usable = torch.ones(12, 13, dtype=torch.bool)
+    values = torch.from_numpy(rng.random((2, 12, 13)).astype("float32"))
+    similar = find_neighbours(features, usable, 3, 5, float("inf"), backend)
+    weights = torch.from_numpy(rng.random(similar.place.shape).astype("float32"))
+    total = similar.weighted_sum(values, weights)
+    for row in range(6):
+        for col in range(7):
+            expected = np.zeros(2)
+            for n in range(5):
+                dy, dx = divmod(int(similar.place[n, row, col]), 7)
+                expected += float(weights[n, row, col]) * values[:, row + dy, col + dx].numpy()
+            np.testing.assert_allclose(total[:, row, col], expected, rtol=1e-5)
+
+
+def test_distance_is_measured_from_the_pixel():
+    features = torch.zeros(1, 7, 7)
+    similar = find_neighbours(features, torch.ones(7, 7, dtype=torch.bool), 3, 49, 1.0, "torch")
+    place = similar.place[:, 0, 0]
+    distance = similar.distance()[:, 0, 0]
+    assert distance[place == 24].item() == 0.0
+    assert distance[place == 0].item() == pytest.approx(18**0.5)
