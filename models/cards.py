@@ -148,6 +148,7 @@ class Card:
     cost: Mapping[str, float]
     weights: Mapping[str, Any] | None = None
     tags: tuple[str, ...] = field(default=())
+    rank: int = 50  # place in lists: smaller first, baselines last
 
     @property
     def module(self) -> str:
@@ -205,7 +206,7 @@ class Card:
 
 @cache
 def load_cards() -> dict[str, Card]:
-    """All cards by id, in alphabetical order of family and name.
+    """All cards by id, as lists show them: by family, rank and name.
 
     Raises:
         CardError: A card is malformed or two have the same id.
@@ -218,7 +219,9 @@ def load_cards() -> dict[str, Card]:
         if card.id in cards:
             raise CardError(f"{path} repeats the id {card.id!r}. Give every method its own.")
         cards[card.id] = card
-    return dict(sorted(cards.items(), key=lambda item: (item[1].family, item[1].name)))
+    families = list(FAMILIES)
+    listed = sorted(cards.values(), key=lambda c: (families.index(c.family), c.rank, c.name))
+    return {card.id: card for card in listed}
 
 
 def find_card(model: str) -> Card:

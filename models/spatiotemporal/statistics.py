@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,8 +18,8 @@ class FineStatistics:
     Attributes:
         level: (bands,) mean over pairs.
         spread: (pairs, bands) standard deviation.
-        low: (bands,) smallest value of the fine references and the coarse target.
-        high: (bands,) largest value.
+        low: (bands,) smallest fine value, less the largest fall that a coarse image saw.
+        high: (bands,) largest fine value, plus the largest rise.
         floor: (bands,) smallest spread that still counts: a constant band has none at all.
     """
 
@@ -36,25 +37,31 @@ class FineStatistics:
 def fine_statistics(scene: SceneReader) -> FineStatistics:
     """Collect the figures from a sample of the scene."""
     count = total = squares = torch.zeros((), dtype=torch.float64)
-    low = torch.full((), torch.inf)
-    high = -low
+    low, high = torch.full((), torch.inf), torch.full((), -torch.inf)
+    fall = rise = torch.zeros(())
     for tile in scene.sample():
         valid = tile.masks["fine_references"]
         values = tile["fine_references"].double().where(valid, 0.0)
         count = count + valid.sum(dim=(-2, -1))
         total = total + values.sum(dim=(-2, -1))
         squares = squares + values.square().sum(dim=(-2, -1))
-        for role in ("fine_references", "coarse_target"):
-            image, known = tile[role], tile.masks[role]
-            bands = image.shape[-3]
-            least = image.where(known, torch.inf).amin(dim=(-2, -1)).reshape(-1, bands)
-            most = image.where(known, -torch.inf).amax(dim=(-2, -1)).reshape(-1, bands)
-            low, high = torch.minimum(low, least.amin(0)), torch.maximum(high, most.amax(0))
+        low = torch.minimum(low, _extreme(tile["fine_references"], valid, torch.amin))
+        high = torch.maximum(high, _extreme(tile["fine_references"], valid, torch.amax))
+        change = tile["coarse_target"] - tile["coarse_references"]
+        known = tile.masks["coarse_target"] & tile.masks["coarse_references"]
+        fall = torch.minimum(fall, _extreme(change, known, torch.amin))
+        rise = torch.maximum(rise, _extreme(change, known, torch.amax))
     mean = total / count.clamp(min=1)
     spread = (squares / count.clamp(min=1) - mean.square()).clamp(min=0).sqrt()
     level = mean.mean(dim=0).float()
     floor = (1e-6 * level.abs()).clamp(min=1e-9)
-    return FineStatistics(level, spread.float(), low, high, floor)
+    return FineStatistics(level, spread.float(), low + fall, high + rise, floor)
+
+
+def _extreme(image: Tensor, known: Tensor, which: Callable[..., Tensor]) -> Tensor:
+    """(bands,) smallest or largest known value of (pairs, bands, rows, cols)."""
+    nothing = torch.inf if which is torch.amin else -torch.inf
+    return which(image.where(known, nothing), dim=(0, 2, 3))
 
 
 def window_sum(values: Tensor, radius: int) -> Tensor:

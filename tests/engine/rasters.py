@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import rasterio
+from rasterfuse.models.cards import load_cards
 from rasterfuse.plugin.engine import pipeline
 from rasterfuse.plugin.job import Job, Limits, RasterSource, ReferencePair
 from rasterio.transform import Affine
@@ -101,3 +103,17 @@ def source(image):
     if isinstance(image, RasterSource):
         return image
     return RasterSource(**image) if isinstance(image, dict) else RasterSource(path=str(image))
+
+
+COSTLY = 1.4  # seconds per megapixel and band from which a method's tests are slow ones
+
+
+def methods():
+    """The ids of all methods, as parameters of a test."""
+    return [
+        pytest.param(
+            name,
+            marks=[pytest.mark.slow] if card.cost["seconds_per_megapixel_band"] > COSTLY else [],
+        )
+        for name, card in sorted(load_cards().items())
+    ]

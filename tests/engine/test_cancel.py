@@ -7,6 +7,7 @@ import pytest
 from rasterfuse.models.cards import load_cards
 from rasterfuse.models.errors import CancelledError
 from rasterfuse.plugin.engine import pipeline
+from rasters import methods
 
 
 def scene(rasters, rng, card):
@@ -16,7 +17,8 @@ def scene(rasters, rng, card):
     fine = rasters.write("f", ground, rasters.grid(10.0))
     if card.family == "spatiotemporal":
         target = rasters.write("t", ground[:, ::8, ::8] + 0.1, rasters.grid(80.0))
-        return rasters.spatiotemporal(target, (coarse, fine), model=card.id, tile=64)
+        pairs = [(coarse, fine)] * card.input("references").min_pairs
+        return rasters.spatiotemporal(target, *pairs, model=card.id, tile=64)
     pan = rasters.write("pan", ground.mean(axis=0), rasters.grid(10.0))
     return rasters.pansharpening(coarse, pan, model=card.id, tile=64)
 
@@ -32,7 +34,7 @@ class From:
         return self.asked >= self.n
 
 
-@pytest.mark.parametrize("model", sorted(load_cards()))
+@pytest.mark.parametrize("model", methods())
 def test_a_cancel_at_any_question_leaves_nothing(rasters, rng, model):
     job = scene(rasters, rng, load_cards()[model])
     never = From(10**9)

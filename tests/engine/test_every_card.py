@@ -8,15 +8,9 @@ import numpy as np
 import pytest
 import rasterio
 from rasterfuse.models.cards import load_cards
+from rasters import methods
 
-COSTLY = 1.4  # seconds per megapixel and band from which a method's tests are slow ones
-CARDS = [
-    pytest.param(
-        name,
-        marks=[pytest.mark.slow] if card.cost["seconds_per_megapixel_band"] > COSTLY else [],
-    )
-    for name, card in sorted(load_cards().items())
-]
+CARDS = methods()
 ROWS, COLS = 300, 277  # no multiple of a block, more than one tile
 BANDS = 2
 
