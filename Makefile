@@ -77,7 +77,7 @@ unit: setup ## tests of the worker's side, without QGIS
 test-qgis: setup ## tests in a headless QGIS, without torch
 	@$(IN_QGIS) $(QGIS) -m pytest tests/qgis $(ARGS)
 
-test-slow: setup ## tests that take long or load the machine; CI runs them too
+test-slow: setup ## tests that take long or load the machine
 	@$(IN_WORKER) $(WORKER) -m pytest tests/unit tests/engine tests/real -m slow $(ARGS)
 
 evaluate: setup ## accuracy on real scenes, next to the trivial answers; writes docs/evaluation.md
