@@ -19,7 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .window import Window
+
 _TORCH_ROWS = 16  # rows at a time in the fallback: keeps window x row buffers small
+_FAR = 3.4e38  # a feature that makes a pixel similar to none
+_LARGEST = 3.3e38  # largest difference of features
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,13 @@ class Neighbours:
         place: (N, rows, cols) int32: number of the place in the window, row by row; -1 for none.
         score: (N, rows, cols) float32: sum of scaled feature differences; 0 where there is none.
         radius: Half the window without its centre.
+        backend: What found them and sums over them.
     """
 
     place: Tensor
     score: Tensor
     radius: int
+    backend: str
 
     @property
     def found(self) -> Tensor:
@@ -42,12 +48,10 @@ class Neighbours:
         return self.place >= 0
 
     def distance(self) -> Tensor:
-        """(N, rows, cols) distance from the pixel, in pixels."""
-        size = 2 * self.radius + 1
-        place = self.place.clamp(min=0)
-        rows = torch.div(place, size, rounding_mode="floor") - self.radius
-        cols = place % size - self.radius
-        return torch.hypot(rows.float(), cols.float())
+        """(N, rows, cols) distance from the pixel, in pixels; 0 where there is no neighbour."""
+        offset = torch.arange(-self.radius, self.radius + 1.0, device=self.place.device)
+        table = torch.hypot(offset[:, None], offset[None, :]).flatten()
+        return table[self.place.clamp(min=0)].where(self.found, 0.0)
 
     def weighted_sum(self, values: Tensor, weights: Tensor) -> Tensor:
         """Sum of weight * value over the neighbours of every pixel.
@@ -59,12 +63,22 @@ class Neighbours:
         Returns:
             (bands, rows, cols).
         """
+        if self.backend == "numba":
+            return self._weighted_sum_numba(values, weights)
         _, rows, cols = self.place.shape
         total = values.new_zeros(len(values), rows, cols)
         flat = values.reshape(len(values), -1)
         for place, weight in zip(self.place, weights):
             total += weight * flat[:, self.index(place, values.shape[-1])]
         return total
+
+    def _weighted_sum_numba(self, values: Tensor, weights: Tensor) -> Tensor:
+        _, rows, cols = self.place.shape
+        sums = torch.empty(rows, cols, len(values))
+        arrays = (self.place, weights, values)
+        last = [array.permute(1, 2, 0).contiguous().numpy() for array in arrays]
+        compiled_kernels().weighted_sum_kernel(*last, sums.numpy())
+        return sums.permute(2, 0, 1).contiguous()
 
     def index(self, place: Tensor, width: int) -> Tensor:
         """(rows, cols) positions in the flattened tile of one neighbour of every pixel."""
@@ -79,43 +93,42 @@ class Neighbours:
 
 
 def find_neighbours(
-    features: Tensor, usable: Tensor, radius: int, count: int, limit: float, backend: str
+    features: Tensor, usable: Tensor, window: Window, count: int, limit: float, backend: str
 ) -> Neighbours:
     """Find the most similar pixels.
 
     Args:
         features: (features, rows + 2 radius, cols + 2 radius) float32, scaled, no NaN.
         usable: (rows + 2 radius, cols + 2 radius) bool.
-        radius: Half the window without its centre.
+        window: Where to look.
         count: N.
         limit: Largest difference in any feature; infinity for none.
         backend: ``numba`` or ``torch``.
     """
-    order = _centre_out(radius)
-    if backend == "numba":
-        return _find_numba(features, usable, order, radius, count, limit)
-    return _find_torch(features, usable, order, radius, count, limit)
-
-
-def _centre_out(radius: int) -> Tensor:
-    """(window,) places of the window by distance from the centre, ties row by row."""
-    offset = torch.arange(-radius, radius + 1)
-    squared = (offset[:, None] ** 2 + offset[None, :] ** 2).flatten()
-    return torch.argsort(squared, stable=True)
+    search = _find_numba if backend == "numba" else _find_torch
+    place, score = search(features, usable, window, min(count, len(window.places)), limit)
+    core = (
+        slice(window.radius, usable.shape[0] - window.radius),
+        slice(window.radius, usable.shape[1] - window.radius),
+    )
+    lost = ~usable[core]
+    place, score = place.masked_fill(lost, -1), score.masked_fill(lost, 0.0)
+    return Neighbours(place, score, window.radius, backend)
 
 
 def _find_torch(
-    features: Tensor, usable: Tensor, order: Tensor, radius: int, count: int, limit: float
-) -> Neighbours:
-    size = 2 * radius + 1
+    features: Tensor, usable: Tensor, window: Window, count: int, limit: float
+) -> tuple[Tensor, Tensor]:
+    radius = window.radius
     rows, cols = usable.shape[0] - 2 * radius, usable.shape[1] - 2 * radius
+    offsets = list(zip(*(offset.tolist() for offset in window.offsets)))
+    order = window.places.to(features.device)
     places, scores = [], []
     for first in range(0, rows, _TORCH_ROWS):
         height = min(_TORCH_ROWS, rows - first)
         centre = features[:, first + radius : first + radius + height, radius : radius + cols]
         table = features.new_full((len(order), height, cols), torch.inf)
-        for rank, place in enumerate(order.tolist()):
-            dy, dx = divmod(place, size)
+        for rank, (dy, dx) in enumerate(offsets):
             down, across = slice(first + dy, first + dy + height), slice(dx, dx + cols)
             apart = (features[:, down, across] - centre).abs()
             counts = usable[down, across] & (apart.amax(dim=0) < limit)
@@ -123,43 +136,41 @@ def _find_torch(
         # A stable sort keeps the nearer of two equally similar pixels, as the definition says.
         score, ranks = torch.sort(table, dim=0, stable=True)
         score, ranks = score[:count], ranks[:count]
-        place = order.to(ranks.device)[ranks].int().masked_fill(torch.isinf(score), -1)
-        places.append(place)
+        places.append(order[ranks].int().masked_fill(torch.isinf(score), -1))
         scores.append(score.masked_fill(torch.isinf(score), 0.0))
-    place, score = torch.cat(places, dim=1), torch.cat(scores, dim=1)
-    centre = usable[radius : radius + rows, radius : radius + cols]
-    return Neighbours(place.masked_fill(~centre, -1), score.masked_fill(~centre, 0.0), radius)
+    return torch.cat(places, dim=1), torch.cat(scores, dim=1)
 
 
 def _find_numba(
-    features: Tensor, usable: Tensor, order: Tensor, radius: int, count: int, limit: float
-) -> Neighbours:
-    rows, cols = usable.shape[0] - 2 * radius, usable.shape[1] - 2 * radius
-    count = min(count, len(order))
-    place = torch.full((rows, cols, count), -1, dtype=torch.int32)
-    score = torch.zeros(rows, cols, count)
-    compiled_search()(
-        features.contiguous().numpy(),
-        usable.contiguous().numpy(),
-        order.numpy(),
-        radius,
-        min(limit, 3e38),
+    features: Tensor, usable: Tensor, window: Window, count: int, limit: float
+) -> tuple[Tensor, Tensor]:
+    radius = window.radius
+    place = torch.full(
+        (usable.shape[0] - 2 * radius, usable.shape[1] - 2 * radius, count), -1, dtype=torch.int32
+    )
+    score = torch.zeros(place.shape)
+    apart = features.contiguous().clone()
+    apart[0].masked_fill_(~usable, _FAR)
+    compiled_kernels().search_kernel(
+        apart.numpy(),
+        *(offset.numpy() for offset in window.offsets),
+        min(limit, _LARGEST),
         place.numpy(),
         score.numpy(),
     )
-    return Neighbours(place.permute(2, 0, 1), score.permute(2, 0, 1), radius)
+    return place.permute(2, 0, 1), score.permute(2, 0, 1)
 
 
 _compiled: Any = None
 
 
-def compiled_search() -> Any:
-    """The compiled search, or None where numba is not installed."""
+def compiled_kernels() -> Any:
+    """The module of compiled loops, or None where numba is not installed."""
     global _compiled  # noqa: PLW0603
     if _compiled is None:
         try:
-            from .neighbours_numba import search_kernel
+            from . import neighbours_numba
         except ImportError:
             return None
-        _compiled = search_kernel
+        _compiled = neighbours_numba
     return _compiled

@@ -69,7 +69,8 @@ def similar_sums(candidates: Candidates, kernel: Tensor, backend: str) -> tuple[
 
     Args:
         candidates: A tile with a halo of ``radius`` pixels.
-        kernel: (2 * radius + 1, 2 * radius + 1) weight of every place in the window.
+        kernel: (2 * radius + 1, 2 * radius + 1) weight of every place in the window;
+            where it is 0, no pixel counts.
         backend: ``numba`` or ``torch``.
 
     Returns:
@@ -90,15 +91,14 @@ def _sums_torch(c: Candidates, kernel: Tensor) -> tuple[Tensor, Tensor]:
     weights, sums = torch.zeros_like(feature), torch.zeros_like(feature)
     # Masks stay float and in place: products of bool and float are several times slower.
     mask, other = torch.empty_like(feature), torch.empty_like(feature)
-    for dy in range(2 * radius + 1):
-        for dx in range(2 * radius + 1):
-            place = (slice(dy, dy + rows), slice(dx, dx + cols))
-            torch.sub(c.feature[place], feature, out=mask).abs_().le_(1.0)
-            mask.mul_(torch.sub(c.spectral[place], spectral, out=other).lt_(0.0))
-            mask.mul_(torch.sub(c.temporal[place], temporal, out=other).lt_(0.0))
-            mask.mul_(kernel[dy, dx])
-            weights.addcmul_(mask, c.weight[place])
-            sums.addcmul_(mask, weighted[place])
+    for dy, dx in kernel.nonzero().tolist():
+        place = (slice(dy, dy + rows), slice(dx, dx + cols))
+        torch.sub(c.feature[place], feature, out=mask).abs_().le_(1.0)
+        mask.mul_(torch.sub(c.spectral[place], spectral, out=other).lt_(0.0))
+        mask.mul_(torch.sub(c.temporal[place], temporal, out=other).lt_(0.0))
+        mask.mul_(kernel[dy, dx])
+        weights.addcmul_(mask, c.weight[place])
+        sums.addcmul_(mask, weighted[place])
     return weights, sums
 
 

@@ -26,6 +26,8 @@ def similar_sums_kernel(  # type: ignore[no-untyped-def]  # noqa: PLR0913, PLR09
             w, v = weight[row + dy], weighted[row + dy]
             for dx in range(size):
                 k = kernel[dy, dx]
+                if k == 0:
+                    continue
                 for x in range(cols):
                     i = x + dx
                     similar = abs(f[i] - centre[x]) <= np.float32(1.0)

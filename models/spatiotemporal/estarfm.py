@@ -8,6 +8,7 @@ from torch import Tensor
 from ..base import FusionModel, Progress, SceneReader, Tile
 from ..kernels.neighbours import Neighbours, find_neighbours
 from ..kernels.similar import choose_backend
+from .chosen_window import chosen_window
 from .statistics import fine_statistics, window_sum
 
 _ENOUGH = 5  # with fewer similar pixels than this plus one the weights mean little
@@ -37,6 +38,7 @@ class Estarfm(FusionModel):
         """Levels, spreads and ranges of the fine references."""
         self.backend = choose_backend(self.wanted_backend, self.device)
         self._stats = fine_statistics(scene).to(self.device)
+        self._window = chosen_window(self)
         span = self._stats.high - self._stats.low
         self._low = (self._stats.low - _MARGIN * span - self._stats.level)[:, None, None]
         self._high = (self._stats.high + _MARGIN * span - self._stats.level)[:, None, None]
@@ -68,7 +70,7 @@ class Estarfm(FusionModel):
         tolerance = torch.maximum(tolerance, self._stats.floor)[:, :, None, None]
         features = (fine / tolerance).flatten(0, 1)
         count = self.parameters["similar"]
-        return find_neighbours(features, known, self.halo, count, 1.0, self.backend)
+        return find_neighbours(features, known, self._window, count, 1.0, self.backend)
 
     def _pair_weights(self, coarse: Tensor, target: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
         """Share of every pair, and mean coarse change of the window, (pairs, bands, rows, cols)."""

@@ -10,6 +10,7 @@ from ..base import FusionModel, Progress, SceneReader, Tile
 from ..kernels.neighbours import find_neighbours
 from ..kernels.similar import choose_backend
 from .cells import to_fine
+from .chosen_window import chosen_window
 from .pairs import nearest_pair
 from .statistics import fine_statistics
 
@@ -36,6 +37,7 @@ class FitFc(FusionModel):
         self._scene = scene
         self._stats = fine_statistics(scene).to(self.device)
         self._pair = nearest_pair(scene.days)
+        self._window = chosen_window(self)
         before = scene.cell_values(f"coarse {self._pair + 1}")
         after = scene.cell_values("coarse_target")
         slope, intercept = _local_lines(before, after, self.parameters["coarse_window"] // 2)
@@ -57,7 +59,7 @@ class FitFc(FusionModel):
         fitted = slope * fine + intercept + residual - level
         spread = torch.maximum(self._stats.spread[self._pair], self._stats.floor)[:, None, None]
         similar = find_neighbours(
-            (fine - level) / spread, known, self.halo, self.parameters["similar"],
+            (fine - level) / spread, known, self._window, self.parameters["similar"],
             float("inf"), self.backend,
         )  # fmt: skip
         weights = 1 / (1 + similar.distance() / max(self.halo, 1))

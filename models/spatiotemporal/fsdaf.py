@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..kernels.neighbours import find_neighbours
 from ..kernels.similar import choose_backend
 from .cells import cell_numbers, fill_cells, means_of_cells, to_fine
+from .chosen_window import chosen_window
 from .classes import learn_classes
 from .pairs import nearest_pair
 from .statistics import fine_statistics, window_sum
@@ -61,6 +62,7 @@ class Fsdaf(FusionModel):
         self._scene = scene
         self._stats = fine_statistics(scene).to(self.device)
         self._pair = nearest_pair(scene.days)
+        self._window = chosen_window(self)
         classifier = learn_classes(scene, self._pair, self.parameters["classes"])
         count = len(classifier.centres)
 
@@ -147,7 +149,7 @@ class Fsdaf(FusionModel):
         level = self._stats.level[:, None, None]
         radius = self._radius
         similar = find_neighbours(
-            (fine - level) / spread, known, radius, self.parameters["similar"],
+            (fine - level) / spread, known, self._window, self.parameters["similar"],
             float("inf"), self.backend,
         )  # fmt: skip
         apart = similar.score / len(fine)

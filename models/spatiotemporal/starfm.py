@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..base import FusionModel, Progress, SceneReader, Tile
 from ..kernels.similar import FAR, Candidates, choose_backend, similar_sums
+from .chosen_window import chosen_window
 from .statistics import fine_statistics
 
 # Uncertainties where the user states none, as shares of a band's spread: the fine sensor's, and
@@ -59,11 +60,12 @@ class Starfm(FusionModel):
         return torch.maximum(noise, self._floor)
 
     def _distance_weights(self) -> Tensor:
-        """(window, window) weight of the distance from the centre."""
+        """(window, window) weight of the distance from the centre, 0 where it does not look."""
         radius = self.halo
         half = self.parameters["spatial_weight"] or max(radius, 1)
         offset = torch.arange(-radius, radius + 1.0, device=self.device)
-        return 1 / (1 + torch.hypot(offset[:, None], offset[None, :]) / half)
+        weights = 1 / (1 + torch.hypot(offset[:, None], offset[None, :]) / half)
+        return chosen_window(self).only_here(weights)
 
     def fuse(self, tile: Tile) -> Tensor:
         target = tile["coarse_target"]

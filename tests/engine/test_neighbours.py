@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from rasterfuse.models.kernels.neighbours import find_neighbours
+from rasterfuse.models.kernels.window import search_window
 
 BACKENDS = ["numba", "torch"]
 
@@ -40,7 +41,12 @@ def test_search_finds_what_plain_loops_find(backend, limit):
     usable = rng.random((17, 19)) > 0.15
     radius, count = 4, 6
     similar = find_neighbours(
-        torch.from_numpy(features), torch.from_numpy(usable), radius, count, limit, backend
+        torch.from_numpy(features),
+        torch.from_numpy(usable),
+        search_window(radius),
+        count,
+        limit,
+        backend,
     )
     for (row, col), wanted in brute_force(features, usable, radius, count, limit).items():
         places = similar.place[:, row, col]
@@ -56,7 +62,7 @@ def test_weighted_sum_adds_what_the_neighbours_hold(backend):
     features = torch.from_numpy(rng.random((2, 12, 13)).astype("float32"))
     usable = torch.ones(12, 13, dtype=torch.bool)
     values = torch.from_numpy(rng.random((2, 12, 13)).astype("float32"))
-    similar = find_neighbours(features, usable, 3, 5, float("inf"), backend)
+    similar = find_neighbours(features, usable, search_window(3), 5, float("inf"), backend)
     weights = torch.from_numpy(rng.random(similar.place.shape).astype("float32"))
     total = similar.weighted_sum(values, weights)
     for row in range(6):
@@ -70,8 +76,33 @@ def test_weighted_sum_adds_what_the_neighbours_hold(backend):
 
 def test_distance_is_measured_from_the_pixel():
     features = torch.zeros(1, 7, 7)
-    similar = find_neighbours(features, torch.ones(7, 7, dtype=torch.bool), 3, 49, 1.0, "torch")
+    usable = torch.ones(7, 7, dtype=torch.bool)
+    similar = find_neighbours(features, usable, search_window(3), 49, 1.0, "torch")
     place = similar.place[:, 0, 0]
     distance = similar.distance()[:, 0, 0]
     assert distance[place == 24].item() == 0.0
     assert distance[place == 0].item() == pytest.approx(18**0.5)
+
+
+def test_sparse_window_is_dense_near_the_centre_and_keeps_every_ninth_place_beyond():
+    window = search_window(25, sparse=True)
+    rows, cols = window.offsets
+    kept = {(int(row) - 25, int(col) - 25) for row, col in zip(rows, cols)}
+    wanted = {
+        (row, col)
+        for row in range(-25, 26)
+        for col in range(-25, 26)
+        if max(abs(row), abs(col)) <= 6 or (row % 3 == 0 and col % 3 == 0)
+    }
+    assert kept == wanted
+    distances = (rows - 25) ** 2 + (cols - 25) ** 2
+    assert (distances.diff() >= 0).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_search_looks_at_the_places_of_a_sparse_window_only(backend):
+    features = torch.zeros(1, 30, 30)
+    usable = torch.ones(30, 30, dtype=torch.bool)
+    window = search_window(10, sparse=True)
+    similar = find_neighbours(features, usable, window, 441, 1.0, backend)
+    assert set(similar.place[:, 4, 4].tolist()) == set(window.places.tolist())
