@@ -7,7 +7,8 @@ Its path stands for the interpreter; it ignores the arguments that a Python woul
 dicts: with "type" a message (it gets the job's id), else one of
 
     {"sleep": s} {"exit": code} {"signal": number} {"raw": text} {"flood": lines} {"stderr": text}
-    {"make": "part" | "output"} {"until_cancel": true} {"child": true} {"close_stdout": true}
+    {"make": "part" | "output"} {"until_cancel": true} {"until_go": true} (the test calls ``go``)
+    {"child": true} {"close_stdout": true}
     {"environment": true} (the report's ``environment``) {"hello": true} (say the hello)
     {"deaf": true} (only in ``before``: standard input is never read, and no job taken)
 """
@@ -37,6 +38,8 @@ HELLO: Step = {
 }
 REPORT: Step = {"type": "result", "path": "", "report": {"model": "scripted", "warnings": []}}
 SAY_HELLO: Step = {"hello": True}
+UNTIL_GO: Step = {"until_go": True}
+STUBBORN: Step = {"sleep": 120}  # twice as long as any test waits: who does not wait was faster
 DEAF: Step = {"deaf": True}
 
 
@@ -58,8 +61,8 @@ def scripted_worker(
     """Write the program and return its path.
 
     Args:
-        folder: Where to write it; also gets ``starts.log`` (a process id per start) and
-            ``jobs.log`` (a line per job).
+        folder: Where to write it; also gets ``starts.log`` (a process id per start),
+            ``heard.log`` (the type of every message that came) and ``jobs.log`` (a line per job).
         steps: Played for every job.
         hello: Changes to the usual hello.
         before: Played instead of only saying hello.
@@ -86,6 +89,17 @@ def starts(folder: Path) -> list[int]:
     """Process ids of all that were started, probes included."""
     log = folder / "starts.log"
     return [int(line) for line in log.read_text().split()] if log.exists() else []
+
+
+def heard(folder: Path) -> list[str]:
+    """Types of the messages that the workers got, in the order in which they came."""
+    log = folder / "heard.log"
+    return log.read_text().split() if log.exists() else []
+
+
+def go(folder: Path) -> None:
+    """Let all that wait at ``UNTIL_GO`` go on, now and later."""
+    (folder / "go").touch()
 
 
 def jobs(folder: Path) -> list[dict[str, Any]]:
@@ -163,11 +177,15 @@ class Player:
         while (message := inbox.get())["type"] != "cancel" or message["id"] != self.id:
             continue
 
+    def do_until_go(self, _: Any) -> None:
+        while not (self.folder / "go").exists():
+            time.sleep(0.01)
+
     def do_child(self, _: Any) -> None:
         """Start a process that outlives this one and holds its pipes."""
         self.child_pid = os.fork()
         if self.child_pid == 0:
-            time.sleep(30)
+            time.sleep(STUBBORN["sleep"])
             os._exit(0)
         (self.folder / "child.pid").write_text(str(self.child_pid))
 
@@ -202,11 +220,14 @@ class Player:
                 self.work(message)
 
 
-def listen() -> None:
+def listen(folder: Path) -> None:
     for line in sys.stdin:
-        inbox.put(json.loads(line))
+        message = json.loads(line)
+        with open(folder / "heard.log", "a", encoding="utf-8") as log:
+            log.write(message["type"] + "\n")
+        inbox.put(message)
     inbox.put({"type": "quit"})
-    time.sleep(10)  # a deaf one may go on, but not outlive the tests for long
+    time.sleep(STUBBORN["sleep"])  # one may go on, but not outlive the tests for long
     os._exit(0)
 
 
@@ -219,5 +240,5 @@ if __name__ == "__main__":
     sys.stdin.reconfigure(encoding="utf-8")
     script = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     if DEAF not in script["before"]:
-        threading.Thread(target=listen, daemon=True).start()
+        threading.Thread(target=listen, args=(Path(script["folder"]),), daemon=True).start()
     Player(script, "--probe" in sys.argv).serve()

@@ -334,13 +334,11 @@ def test_the_worker_leaves_when_qgis_is_gone_and_takes_the_part_along(fresh, ras
     worker = fresh()
     worker.send({"type": "run", "id": "long", "job": long_job(rasters)})
     wait_for(lambda: os.path.exists(rasters.output + ".part"))
-    started = time.monotonic()
     if how == "close":
         worker.process.stdin.close()
     else:
         worker.send({"type": "quit"})
     worker.process.wait(SOON)
-    assert time.monotonic() - started < 15
     assert rasters.leftovers() == []
 
 

@@ -129,7 +129,7 @@ def test_no_worker_process_is_left(shell, small_scene, tmp_path):
         f"--PANCHROMATIC={small_scene.panchromatic}", f"--OUTPUT={tmp_path / 'sharp.tif'}",
     )  # fmt: skip
     assert done.returncode == 0, said(done)
-    deadline = time.monotonic() + 10  # a worker whose QGIS is gone leaves by itself
+    deadline = time.monotonic() + 60  # a worker whose QGIS is gone leaves by itself
     while (left := processes_of(tmp_path / "home")) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert left == []

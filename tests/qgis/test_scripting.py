@@ -240,7 +240,7 @@ def test_a_cancelled_task_ends_without_a_layer(small_scene, tmp_path, qtbot):
         output=tmp_path / "fused.tif", on_done=done.append,
     )  # fmt: skip
     task.cancel()
-    qtbot.waitUntil(lambda: len(done) == 1, timeout=10_000)
+    qtbot.waitUntil(lambda: len(done) == 1, timeout=60_000)
     assert task.layer is None
     assert isinstance(task.error, CancelledError)
     assert list(tmp_path.iterdir()) == []
@@ -286,7 +286,7 @@ def test_all_tasks_of_the_console_can_be_cancelled_at_once(small_scene, tmp_path
             output=tmp_path / name, on_done=done.append,
         )  # fmt: skip
     scripting.cancel_all(5)
-    qtbot.waitUntil(lambda: len(done) == 2, timeout=10_000)
+    qtbot.waitUntil(lambda: len(done) == 2, timeout=60_000)
     assert all(isinstance(task.error, CancelledError) for task in done)
     assert list(tmp_path.iterdir()) == []
 
@@ -302,7 +302,7 @@ def test_unloading_the_plugin_ends_what_the_console_started(
         output=tmp_path / "fused.tif", window=51, on_done=done.append,
     )  # fmt: skip
     plugin.unload()
-    qtbot.waitUntil(lambda: len(done) == 1, timeout=10_000)
+    qtbot.waitUntil(lambda: len(done) == 1, timeout=60_000)
     assert done[0].layer is None
     assert isinstance(done[0].error, FusionError)
     assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,17 @@ from qgis.PyQt.QtCore import QTimer
 from rasterfuse.models.errors import CancelledError, FusionError, InputError, WorkerError
 from rasterfuse.plugin import settings, tasks
 from rasterfuse.plugin.job import Job, RasterSource
-from rasterfuse.plugin.runtime import runtime
+from rasterfuse.plugin.runtime import client, runtime
 from rasterfuse.plugin.runtime.runtime import Runtime
 from rasterfuse.plugin.tasks import FusionTask, TaskRegistry, run_job
 from scripted_worker import (
     REPORT,
     SAY_HELLO,
+    STUBBORN,
+    UNTIL_GO,
     error,
+    go,
+    heard,
     is_running,
     jobs,
     progress,
@@ -30,7 +33,8 @@ from scripted_worker import (
 
 HALFWAY = progress(0.5)
 ENDLESS = [{"make": "part"}, HALFWAY, {"until_cancel": True}, error("cancelled", "Cancelled.")]
-DEAF = [{"make": "part"}, HALFWAY, {"sleep": 20}]
+DEAF = [{"make": "part"}, HALFWAY, STUBBORN]
+SOON = 60_000  # milliseconds that anything may take on a busy machine; nothing may hang
 
 
 @pytest.fixture
@@ -66,7 +70,7 @@ def test_a_task_completes_with_the_report_and_tells_its_stages(qtbot, runtime_fo
     task.stage_changed.connect(lambda *stage: stages.append(stage))
     task.stage_changed.connect(lambda *_: threads.append(threading.current_thread()))
     task.progressChanged.connect(percents.append)
-    with qtbot.waitSignal(task.taskCompleted, timeout=10000):
+    with qtbot.waitSignal(task.taskCompleted, timeout=SOON):
         TaskRegistry().start(task)
     assert task.report["model"] == "scripted"
     assert task.report["job"] == job.to_dict()
@@ -83,13 +87,13 @@ def test_a_task_completes_with_the_report_and_tells_its_stages(qtbot, runtime_fo
         ([HALFWAY, error("out_of_memory", "The GPU is full.")], MemoryError, "out_of_memory"),
         ([error("input", "No overlap. Choose others.")], InputError, "input"),
         ([{"make": "part"}, {"signal": 9}], WorkerError, "worker_killed"),
-        ([{"flood": 1000}, {"sleep": 20}], WorkerError, "worker_protocol"),
+        ([{"flood": 1000}, STUBBORN], WorkerError, "worker_protocol"),
     ],
     ids=["memory", "input", "killed", "babble"],
 )
 def test_a_task_that_fails_keeps_the_error(qtbot, runtime_for, job, steps, kind, code):
     task = FusionTask(job, runtime_for(steps), "Fusion")
-    with qtbot.waitSignal(task.taskTerminated, timeout=10000):
+    with qtbot.waitSignal(task.taskTerminated, timeout=SOON):
         TaskRegistry().start(task)
     assert isinstance(task.error, kind)
     assert task.error.code == code
@@ -99,7 +103,7 @@ def test_a_task_that_fails_keeps_the_error(qtbot, runtime_for, job, steps, kind,
 
 def test_a_task_without_a_worker_says_so(qtbot, job, tmp_path):
     task = FusionTask(job, Runtime(str(tmp_path / "python3")), "Fusion")
-    with qtbot.waitSignal(task.taskTerminated, timeout=10000):
+    with qtbot.waitSignal(task.taskTerminated, timeout=SOON):
         TaskRegistry().start(task)
     assert "python3 does not exist. Choose another in Settings" in task.error.sentence
 
@@ -113,11 +117,11 @@ def test_a_failure_is_written_to_the_log_with_its_detail_but_a_cancel_is_not(
         lambda text, tag, level: heard.append((tag, text))
     )
     task = FusionTask(job, runtime_for([error("input", "No overlap.", "Traceback")]), "Fusion")
-    with qtbot.waitSignal(task.taskTerminated, timeout=10000):
+    with qtbot.waitSignal(task.taskTerminated, timeout=SOON):
         TaskRegistry().start(task)
     cancelled = FusionTask(job, runtime_for(ENDLESS), "Fusion")
     cancelled.stage_changed.connect(lambda *_: cancelled.cancel())
-    with qtbot.waitSignal(cancelled.taskTerminated, timeout=10000):
+    with qtbot.waitSignal(cancelled.taskTerminated, timeout=SOON):
         TaskRegistry().start(cancelled)
     ours = [text for tag, text in heard if tag == "RasterFuse"]
     assert ours == ["No overlap.\nTraceback"]
@@ -138,27 +142,30 @@ def test_an_error_that_nobody_foresaw_does_not_escape(qtbot, runtime_for, job, m
 # --- cancel -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("steps", [ENDLESS, DEAF], ids=["obeys", "deaf"])
-def test_a_cancel_works_within_about_two_seconds(qtbot, runtime_for, job, steps):
+@pytest.mark.parametrize(
+    ("steps", "lives_on"), [(ENDLESS, True), (DEAF, False)], ids=["obeys", "deaf"]
+)
+def test_a_cancel_asks_the_worker_and_kills_one_that_does_not_obey(
+    qtbot, runtime_for, job, tmp_path, steps, lives_on
+):
     task = FusionTask(job, runtime_for(steps), "Fusion")
     TaskRegistry().start(task)
-    qtbot.waitUntil(lambda: Path(job.part).exists(), timeout=10000)
-    begun = time.monotonic()
-    with qtbot.waitSignal(task.taskTerminated, timeout=10000):
+    qtbot.waitUntil(lambda: Path(job.part).exists(), timeout=SOON)
+    with qtbot.waitSignal(task.taskTerminated, timeout=SOON):
         task.cancel()
-    assert time.monotonic() - begun < 3.5
+    assert heard(tmp_path) == ["run", "cancel"]
+    assert is_running(starts(tmp_path)[0]) == lives_on
     assert isinstance(task.error, CancelledError)
     assert nothing_left(job)
 
 
-def test_a_cancel_while_the_worker_starts_works_at_once(qtbot, runtime_for, job, tmp_path):
-    task = FusionTask(job, runtime_for([], before=[{"sleep": 20}, SAY_HELLO]), "Fusion")
+def test_a_cancel_does_not_wait_for_a_worker_that_starts(qtbot, runtime_for, job, tmp_path):
+    task = FusionTask(job, runtime_for([], before=[STUBBORN, SAY_HELLO]), "Fusion")
     TaskRegistry().start(task)
-    qtbot.waitUntil(lambda: bool(starts(tmp_path)), timeout=10000)
-    begun = time.monotonic()
-    with qtbot.waitSignal(task.taskTerminated, timeout=10000):
+    qtbot.waitUntil(lambda: bool(starts(tmp_path)), timeout=SOON)
+    with qtbot.waitSignal(task.taskTerminated, timeout=SOON):
         task.cancel()
-    assert time.monotonic() - begun < 2
+    assert not is_running(starts(tmp_path)[0])
     assert isinstance(task.error, CancelledError)
 
 
@@ -168,7 +175,7 @@ def test_a_task_that_was_cancelled_before_its_turn_counts_as_cancelled(qtbot, ru
     registry = TaskRegistry()
     registry.start(task)
     assert registry.running() == [task]
-    with qtbot.waitSignal(task.taskTerminated, timeout=10000):
+    with qtbot.waitSignal(task.taskTerminated, timeout=SOON):
         task.cancel()
     assert isinstance(task.error, CancelledError)
     assert registry.running() == []
@@ -177,41 +184,43 @@ def test_a_task_that_was_cancelled_before_its_turn_counts_as_cancelled(qtbot, ru
 def test_a_second_task_waits_for_the_first_and_can_be_cancelled_meanwhile(
     qtbot, runtime_for, job, tmp_path
 ):
-    item, registry = runtime_for([{"make": "part"}, {"sleep": 2}, REPORT]), TaskRegistry()
+    item, registry = runtime_for([{"make": "part"}, UNTIL_GO, REPORT]), TaskRegistry()
     first, second = FusionTask(job, item, "First"), FusionTask(job, item, "Second")
     stages = []
     second.stage_changed.connect(lambda stage, _: stages.append(stage))
     registry.start(first)
-    qtbot.waitUntil(lambda: Path(job.part).exists(), timeout=10000)
+    qtbot.waitUntil(lambda: Path(job.part).exists(), timeout=SOON)
     registry.start(second)
-    qtbot.waitUntil(lambda: "Waiting for another job" in stages, timeout=10000)
-    with qtbot.waitSignal(second.taskTerminated, timeout=1000):
+    qtbot.waitUntil(lambda: "Waiting for another job" in stages, timeout=SOON)
+    with qtbot.waitSignal(second.taskTerminated, timeout=SOON):
         second.cancel()
-    with qtbot.waitSignal(first.taskCompleted, timeout=10000):
-        pass
+    assert first.isActive()
+    with qtbot.waitSignal(first.taskCompleted, timeout=SOON):
+        go(tmp_path)
     assert len(jobs(tmp_path)) == 1
 
 
 # --- lifetime ---------------------------------------------------------------------------------
 
 
-def test_a_task_survives_the_garbage_collector(qtbot, runtime_for, job):
+def test_a_task_survives_the_garbage_collector(qtbot, runtime_for, job, tmp_path):
     reports = []
 
     def start():
-        task = FusionTask(job, runtime_for([{"sleep": 0.3}, REPORT]), "Fusion")
+        task = FusionTask(job, runtime_for([UNTIL_GO, REPORT]), "Fusion")
         task.taskCompleted.connect(lambda: reports.append("completed"))
         TaskRegistry().start(task)
 
     start()
     gc.collect()
-    qtbot.waitUntil(lambda: reports == ["completed"], timeout=10000)
+    go(tmp_path)
+    qtbot.waitUntil(lambda: reports == ["completed"], timeout=SOON)
 
 
 def test_nothing_is_kept_of_a_task_that_has_ended(qtbot, runtime_for, job):
     registry = TaskRegistry()
     task = FusionTask(job, runtime_for([REPORT]), "Fusion")
-    with qtbot.waitSignal(task.taskCompleted, timeout=10000):
+    with qtbot.waitSignal(task.taskCompleted, timeout=SOON):
         registry.start(task)
     assert registry.running() == []
     assert task not in tasks._ALIVE
@@ -222,48 +231,45 @@ def test_unload_while_running_leaves_no_process_and_no_file(qtbot, runtime_for, 
     waiting = [FusionTask(job, item, f"Fusion {number}") for number in range(3)]
     for task in waiting:
         registry.start(task)
-    qtbot.waitUntil(lambda: Path(job.part).exists(), timeout=10000)
-    begun = time.monotonic()
-    assert registry.cancel_all(3.0)
+    qtbot.waitUntil(lambda: Path(job.part).exists(), timeout=SOON)
+    assert registry.cancel_all(60.0)
     item.close()
-    assert time.monotonic() - begun < 4
     assert not any(is_running(pid) for pid in starts(tmp_path))
     assert nothing_left(job)
-    qtbot.waitUntil(lambda: not tasks._ALIVE, timeout=5000)
+    qtbot.waitUntil(lambda: not tasks._ALIVE, timeout=SOON)
     assert all(isinstance(task.error, CancelledError) for task in waiting)
 
 
-def test_unload_does_not_wait_longer_than_it_may(qtbot, runtime_for, job, tmp_path):
+def test_unload_does_not_wait_longer_than_it_may(qtbot, runtime_for, job, tmp_path, monkeypatch):
+    monkeypatch.setattr(client, "GRACE_S", STUBBORN["sleep"])  # the worker is not killed meanwhile
     item, registry = runtime_for(DEAF), TaskRegistry()
     registry.start(FusionTask(job, item, "Fusion"))
-    qtbot.waitUntil(lambda: Path(job.part).exists(), timeout=10000)
-    begun = time.monotonic()
+    qtbot.waitUntil(lambda: Path(job.part).exists(), timeout=SOON)
     assert not registry.cancel_all(0.2)
-    assert time.monotonic() - begun < 1
+    assert is_running(starts(tmp_path)[0])
     item.close()
     assert not is_running(starts(tmp_path)[0])
     assert nothing_left(job)
-    qtbot.waitUntil(lambda: not tasks._ALIVE, timeout=5000)
+    qtbot.waitUntil(lambda: not tasks._ALIVE, timeout=SOON)
 
 
-def test_qgis_stays_alive_to_clicks_while_a_task_runs(qtbot, runtime_for, job):
-    """The event loop turns many times while the worker keeps its silence."""
-    task = FusionTask(job, runtime_for([{"sleep": 1.0}, REPORT]), "Fusion")
-    gaps, last = [], [time.monotonic()]
+def test_qgis_stays_alive_to_clicks_while_a_task_runs(qtbot, runtime_for, job, tmp_path):
+    """The worker goes on only after the event loop has turned often at its work."""
+    task = FusionTask(job, runtime_for([{"make": "part"}, UNTIL_GO, REPORT]), "Fusion")
+    ticks = []
 
     def tick():
-        gaps.append(time.monotonic() - last[0])
-        last[0] = time.monotonic()
+        ticks.append(task.isActive() and Path(job.part).exists())
+        if ticks.count(True) == 30:
+            go(tmp_path)
 
     clock = QTimer()
     clock.timeout.connect(tick)
     clock.start(10)
-    with qtbot.waitSignal(task.taskCompleted, timeout=10000):
+    with qtbot.waitSignal(task.taskCompleted, timeout=SOON):
         TaskRegistry().start(task)
     clock.stop()
-    assert len(gaps) > 30
-    # Generous, since the machine may be busy; a blocked loop would show a second.
-    assert max(gaps) < 0.5
+    assert ticks.count(True) >= 30
 
 
 def test_a_task_may_be_cancelled_in_the_task_manager(runtime_for, job):
