@@ -86,12 +86,13 @@ class _Run:
         self.job = job
         self.card: Card = find_card(job.model)
         self.seconds: dict[str, float] = {}
+        self.cpu_seconds = 0.0
         self._on_progress = on_progress
         self._is_cancelled = is_cancelled
         self.writes = False
 
     def run(self) -> dict[str, Any]:
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         _limit_threads(self.job.limits.threads)
         device = choose_device(self.job.device)
         model = load_model(self.card, self.job, device)
@@ -115,6 +116,7 @@ class _Run:
                     )
                 writer.finish()
             self.seconds["total"] = time.perf_counter() - started
+            self.cpu_seconds = time.process_time() - cpu_started  # of all threads
             self._on_progress("Done", 1.0)
             return self._report(scene, model, writer, trust)
 
@@ -226,6 +228,7 @@ class _Run:
             "device": str(model.device),
             "backend": model.backend,
             "seconds": {key: round(value, 4) for key, value in self.seconds.items()},
+            "cpu_seconds": round(self.cpu_seconds, 4),
             "peak_memory_mb": round(peak_memory_mb(model.device), 1),
             "grid": {
                 "rows": rows,
