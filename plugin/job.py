@@ -94,7 +94,7 @@ class Job:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps`` …
         harmonise: Fit the coarse images' radiometry to the fine one's, per band: ``auto`` (only
             when the units clearly differ), ``always`` or ``never``.
-        backend: Kernel of the windowed search: ``auto``, ``numba`` or ``torch``.
+        backend: Kernel of the windowed search: ``auto``, ``numba``, ``torch`` or ``triton``.
         limits: Memory, tile and thread limits.
     """
 

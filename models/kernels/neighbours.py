@@ -1,8 +1,8 @@
 """The N most similar pixels of a window, and weighted sums over them: the heavy step of ESTARFM,
 Fit-FC and FSDAF.
 
-One definition, two back-ends: numba on the CPU, an eager torch loop everywhere. For a pixel p and
-every pixel i of the window around it, with features scaled to a common tolerance:
+One definition, three back-ends: Triton on GPUs, numba on the CPU, an eager torch loop everywhere.
+For a pixel p and every pixel i of the window around it, with features scaled to a common tolerance:
 
     i counts  when  i is usable and every |feature_k,i - feature_k,p| < limit
     score_i   = sum over k of |feature_k,i - feature_k,p|
@@ -103,9 +103,9 @@ def find_neighbours(
         window: Where to look.
         count: N.
         limit: Largest difference in any feature; infinity for none.
-        backend: ``numba`` or ``torch``.
+        backend: ``numba``, ``torch`` or ``triton``.
     """
-    search = _find_numba if backend == "numba" else _find_torch
+    search = {"numba": _find_numba, "triton": _find_triton}.get(backend, _find_torch)
     place, score = search(features, usable, window, min(count, len(window.places)), limit)
     core = (
         slice(window.radius, usable.shape[0] - window.radius),
@@ -159,6 +159,14 @@ def _find_numba(
         score.numpy(),
     )
     return place.permute(2, 0, 1), score.permute(2, 0, 1)
+
+
+def _find_triton(
+    features: Tensor, usable: Tensor, window: Window, count: int, limit: float
+) -> tuple[Tensor, Tensor]:
+    from .neighbours_triton import find
+
+    return find(features, usable, window, count, limit)
 
 
 _compiled: Any = None

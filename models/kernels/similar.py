@@ -1,7 +1,8 @@
 """Windowed weighting of similar pixels by thresholds: the hot loop of STARFM.
 
-One definition, two back-ends behind ``similar_sums``: numba compiles it for all cores of the CPU,
-an eager torch loop runs everywhere. For a pixel p and every pixel i of the window around it:
+One definition, three back-ends behind ``similar_sums``: Triton compiles it for GPUs, numba for all
+cores of the CPU, an eager torch loop runs everywhere. For a pixel p and every pixel i of the window
+around it:
 
     i counts  when  |feature_i - feature_p| <= 1  and  spectral_i < spectral_limit_p
                     and  temporal_i < temporal_limit_p
@@ -18,8 +19,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-
-from ..errors import InputError
 
 FAR = 1e9  # feature of a pixel that is similar to none
 
@@ -47,23 +46,6 @@ class Candidates:
     temporal_limit: Tensor
 
 
-def choose_backend(wanted: str, device: torch.device) -> str:
-    """The back-end to use: numba on the CPU where it is installed, else torch.
-
-    Raises:
-        InputError: The one that was asked for cannot run here.
-    """
-    if wanted not in ("auto", "numba", "torch"):
-        raise InputError(f"There is no back-end {wanted!r}. Choose auto, numba or torch.")
-    compiled = device.type == "cpu" and _numba_kernel() is not None
-    if wanted == "numba" and not compiled:
-        raise InputError(
-            f"The numba back-end cannot run on {device}: it needs the CPU and the package numba. "
-            "Choose auto."
-        )
-    return "numba" if compiled and wanted != "torch" else "torch"
-
-
 def similar_sums(candidates: Candidates, kernel: Tensor, backend: str) -> tuple[Tensor, Tensor]:
     """Weights and weighted sums over similar pixels of a window.
 
@@ -71,13 +53,17 @@ def similar_sums(candidates: Candidates, kernel: Tensor, backend: str) -> tuple[
         candidates: A tile with a halo of ``radius`` pixels.
         kernel: (2 * radius + 1, 2 * radius + 1) weight of every place in the window;
             where it is 0, no pixel counts.
-        backend: ``numba`` or ``torch``.
+        backend: ``numba``, ``torch`` or ``triton``.
 
     Returns:
         W and S of the tile without its halo, (rows - 2 radius, cols - 2 radius) each.
     """
     if backend == "numba":
         return _sums_numba(candidates, kernel)
+    if backend == "triton":
+        from .similar_triton import sums
+
+        return sums(_planes(candidates), kernel)
     return _sums_torch(candidates, kernel)
 
 
@@ -102,13 +88,19 @@ def _sums_torch(c: Candidates, kernel: Tensor) -> tuple[Tensor, Tensor]:
     return weights, sums
 
 
+def _planes(c: Candidates) -> tuple[Tensor, ...]:
+    """What the compiled loops take, in their order."""
+    return (
+        c.feature, c.spectral, c.temporal, c.weight, c.weight * c.value,
+        c.spectral_limit, c.temporal_limit,
+    )  # fmt: skip
+
+
 def _sums_numba(c: Candidates, kernel: Tensor) -> tuple[Tensor, Tensor]:
     radius = len(kernel) // 2
     rows, cols = c.feature.shape[0] - 2 * radius, c.feature.shape[1] - 2 * radius
     weights, sums = torch.zeros(rows, cols), torch.zeros(rows, cols)
-    planes = (c.feature, c.spectral, c.temporal, c.weight, c.weight * c.value)
-    limits = (c.spectral_limit, c.temporal_limit)
-    arrays = [plane.contiguous().numpy() for plane in planes + limits]
+    arrays = [plane.contiguous().numpy() for plane in _planes(c)]
     _numba_kernel()(*arrays, kernel.contiguous().numpy(), weights.numpy(), sums.numpy())
     return weights, sums
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ..base import FusionModel, Progress, SceneReader, Tile
+from ..kernels.backend import choose_backend
 from ..kernels.neighbours import Neighbours, find_neighbours
-from ..kernels.similar import choose_backend
 from .chosen_window import chosen_window
 from .statistics import fine_statistics, window_sum
 
@@ -36,7 +36,7 @@ class Estarfm(FusionModel):
 
     def prepare(self, scene: SceneReader, progress: Progress) -> None:
         """Levels, spreads and ranges of the fine references."""
-        self.backend = choose_backend(self.wanted_backend, self.device)
+        self.backend = choose_backend(self.wanted_backend, self.device, self.notes)
         self._stats = fine_statistics(scene).to(self.device)
         self._window = chosen_window(self)
         span = self._stats.high - self._stats.low

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..base import FusionModel, Progress, SceneReader, Tile
+from ..kernels.backend import choose_backend
 from ..kernels.neighbours import find_neighbours
-from ..kernels.similar import choose_backend
 from .cells import to_fine
 from .chosen_window import chosen_window
 from .pairs import nearest_pair
@@ -33,7 +33,7 @@ class FitFc(FusionModel):
 
     def prepare(self, scene: SceneReader, progress: Progress) -> None:
         """Lines and residuals of all coarse cells."""
-        self.backend = choose_backend(self.wanted_backend, self.device)
+        self.backend = choose_backend(self.wanted_backend, self.device, self.notes)
         self._scene = scene
         self._stats = fine_statistics(scene).to(self.device)
         self._pair = nearest_pair(scene.days)

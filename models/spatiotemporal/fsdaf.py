@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from ..base import FusionModel, Progress, SceneReader, Tile
 from ..errors import InputError
+from ..kernels.backend import choose_backend
 from ..kernels.neighbours import find_neighbours
-from ..kernels.similar import choose_backend
 from .cells import cell_numbers, fill_cells, means_of_cells, to_fine
 from .chosen_window import chosen_window
 from .classes import learn_classes
@@ -58,7 +58,7 @@ class Fsdaf(FusionModel):
 
     def prepare(self, scene: SceneReader, progress: Progress) -> None:
         """Classes, their change, and the residual of every coarse cell."""
-        self.backend = choose_backend(self.wanted_backend, self.device)
+        self.backend = choose_backend(self.wanted_backend, self.device, self.notes)
         self._scene = scene
         self._stats = fine_statistics(scene).to(self.device)
         self._pair = nearest_pair(scene.days)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..base import FusionModel, Progress, SceneReader, Tile
-from ..kernels.similar import FAR, Candidates, choose_backend, similar_sums
+from ..kernels.backend import choose_backend
+from ..kernels.similar import FAR, Candidates, similar_sums
 from .chosen_window import chosen_window
 from .statistics import fine_statistics
 
@@ -44,7 +45,7 @@ class Starfm(FusionModel):
 
     def prepare(self, scene: SceneReader, progress: Progress) -> None:
         """Level and spread of every fine band over the scene; the weights of the window."""
-        self.backend = choose_backend(self.wanted_backend, self.device)
+        self.backend = choose_backend(self.wanted_backend, self.device, self.notes)
         stats = fine_statistics(scene).to(self.device)
         self._level, self._spread, self._floor = stats.level, stats.spread, stats.floor
         self._fine_noise = self._uncertainty("uncertainty_fine", _FINE_SHARE)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-WORKER_ONLY = {"torch", "rasterio", "numba"}
+WORKER_ONLY = {"torch", "rasterio", "numba", "triton"}
 QGIS_ONLY = {"qgis", "osgeo", "processing", "PyQt5", "PyQt6", "sip"}
 PLAIN = (
     "models.errors", "models.cards", "plugin.job", "plugin.checks", "plugin.grid",
