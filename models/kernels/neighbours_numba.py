@@ -10,10 +10,26 @@ import numba
 import numpy as np
 
 _BLOCK = 64  # pixels; 32 and 128 are slower
+_FLAGS = {"contract", "reassoc", "nsz"}
 
 
-@numba.njit(parallel=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
-def search_kernel(  # type: ignore[no-untyped-def]  # noqa: PLR0912
+@numba.njit(cache=True, fastmath=_FLAGS)
+def _insert(kept, where, shifted, moved, score, place):  # type: ignore[no-untyped-def]
+    """Put a neighbour into lists sorted by score, behind its equals; the last one drops out.
+
+    The lists begin with a sentinel of score -1. No branch, so that SIMD does it.
+    """
+    for n in range(len(shifted)):
+        here, before = kept[n + 1], kept[n]
+        shifted[n] = min(here, max(before, score))
+        moved[n] = where[n + 1] if here <= score else (place if before <= score else where[n])
+    for n in range(len(shifted)):
+        kept[n + 1] = shifted[n]
+        where[n + 1] = moved[n]
+
+
+@numba.njit(parallel=True, cache=True, fastmath=_FLAGS)
+def search_kernel(  # type: ignore[no-untyped-def]
     features, down, across, limit, places, scores
 ):
     """See ``neighbours.find_neighbours``; the last two arrays, (rows, cols, N), are filled in.
@@ -29,19 +45,26 @@ def search_kernel(  # type: ignore[no-untyped-def]  # noqa: PLR0912
     for row in numba.prange(rows):
         total = np.empty(_BLOCK, dtype=np.float32)
         worst = np.empty(_BLOCK, dtype=np.float32)  # score that a new neighbour has to beat
-        slot = np.empty(_BLOCK, dtype=np.int32)  # where the worst one is kept
-        held = np.empty(_BLOCK, dtype=np.int32)
+        kept = np.empty((_BLOCK, count + 1), dtype=np.float32)
+        where = np.empty((_BLOCK, count + 1), dtype=np.int32)
+        centre = np.empty((len(features), _BLOCK), dtype=np.float32)
+        shifted = np.empty(count, dtype=np.float32)
+        moved = np.empty(count, dtype=np.int32)
         for left in range(0, cols, _BLOCK):
             width = min(_BLOCK, cols - left)
             worst[:] = far
-            slot[:] = 0
-            held[:] = 0
+            kept[:, 0] = -1
+            for k in range(len(features)):
+                for x in range(width):
+                    centre[k, x] = features[k, row + radius, left + radius + x]
+            kept[:, 1:] = far
+            where[:] = -1
             for rank in range(len(down)):
                 dy, dx = down[rank], left + across[rank]
                 total[:] = 0
                 for k in range(len(features)):
                     there = features[k, row + dy, dx : dx + width]
-                    here = features[k, row + radius, left + radius : left + radius + width]
+                    here = centre[k]
                     for x in range(width):
                         apart = abs(there[x] - here[x])
                         total[x] = total[x] + apart if apart < most else far
@@ -50,27 +73,22 @@ def search_kernel(  # type: ignore[no-untyped-def]  # noqa: PLR0912
                     hits += total[x] < worst[x]
                 if hits == 0:
                     continue
+                place = np.int32(dy * size + across[rank])
                 for x in range(width):
                     if total[x] < worst[x]:
-                        kept = scores[row, left + x]
-                        if held[x] < count:
-                            at = held[x]
-                            held[x] += 1
-                        else:
-                            at = slot[x]
-                        kept[at] = total[x]
-                        places[row, left + x, at] = dy * size + across[rank]
-                        if held[x] == count:
-                            # Of equal scores the one that came last leaves first: it is farther.
-                            top = np.float32(-1.0)
-                            for n in range(count):
-                                if kept[n] >= top:
-                                    top = kept[n]
-                                    slot[x] = n
-                            worst[x] = top
+                        _insert(kept[x], where[x], shifted, moved, total[x], place)
+                        worst[x] = kept[x, count]
+                        hits -= 1
+                        if hits == 0:
+                            break
+            for x in range(width):
+                for n in range(count):
+                    found = where[x, n + 1] >= 0
+                    places[row, left + x, n] = where[x, n + 1]
+                    scores[row, left + x, n] = kept[x, n + 1] if found else np.float32(0)
 
 
-@numba.njit(parallel=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+@numba.njit(parallel=True, cache=True, fastmath=_FLAGS)
 def weighted_sum_kernel(places, weights, values, sums):  # type: ignore[no-untyped-def]
     """See ``neighbours.Neighbours.weighted_sum``.
 

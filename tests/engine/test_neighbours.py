@@ -106,3 +106,13 @@ def test_search_looks_at_the_places_of_a_sparse_window_only(backend):
     window = search_window(10, sparse=True)
     similar = find_neighbours(features, usable, window, 441, 1.0, backend)
     assert set(similar.place[:, 4, 4].tolist()) == set(window.places.tolist())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_of_equally_similar_pixels_the_nearer_are_found(backend):
+    """Whole numbers tie all the time: a lake, an image of few levels."""
+    features = torch.from_numpy(np.random.default_rng(5).integers(0, 3, (2, 15, 16))).float()
+    usable = torch.ones(15, 16, dtype=torch.bool)
+    similar = find_neighbours(features, usable, search_window(4), 7, float("inf"), backend)
+    for (row, col), wanted in brute_force(features.numpy(), usable.numpy(), 4, 7, np.inf).items():
+        assert set(similar.place[:, row, col].tolist()) == {place for _, _, place in wanted}
