@@ -52,6 +52,7 @@ if "rasterfuse" not in sys.modules:
 
 from rasterfuse.models.errors import FusionError  # noqa: E402
 from rasterfuse.plugin.engine import VERSION  # noqa: E402
+from rasterfuse.plugin.engine.heap import give_back_memory, keep_freed_memory  # noqa: E402
 from rasterfuse.plugin.job import Job  # noqa: E402
 
 
@@ -166,6 +167,7 @@ class Worker:
         finally:
             self._part = ""
             self._cancelled.discard(number)
+            give_back_memory()
 
     def _run(self, number: str, message: dict[str, Any]) -> dict[str, Any]:
         from rasterfuse.plugin.engine import pipeline
@@ -250,6 +252,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--idle", type=float, default=300, help="seconds to wait for a job")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _terminate)
+    keep_freed_memory()
     # Libraries that print must not disturb the protocol: they get standard error.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
     os.dup2(2, 1)
