@@ -23,7 +23,8 @@ IN_WORKER := mkdir -p build/tmp && TMPDIR="$$PWD/build/tmp" XDG_CACHE_HOME="$$PW
 TYPED := -p rasterfuse.models -p rasterfuse.plugin.engine -p rasterfuse.plugin.runtime \
 	-m rasterfuse.plugin.job -m rasterfuse.plugin.checks -m rasterfuse.plugin.grid
 
-.PHONY: help setup packages demo run env test test-slow lint type unit test-qgis evaluate screenshots clean
+.PHONY: help setup packages demo run env test test-slow lint type unit test-qgis evaluate \
+	bench bench-gpu screenshots clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -82,6 +83,12 @@ test-slow: setup ## tests that take long or load the machine
 
 evaluate: setup ## accuracy on real scenes, next to the trivial answers; writes docs/evaluation.md
 	@$(IN_WORKER) PYTHONPATH=build/plugins $(WORKER) tools/evaluate.py docs/evaluation.md
+
+bench: setup ## speed and memory on this machine; writes docs/benchmarks.md
+	@$(IN_WORKER) $(WORKER) tools/bench docs/benchmarks.md
+
+bench-gpu: setup ## the same on a GPU, which it adds to the page
+	@$(IN_WORKER) $(WORKER) tools/bench --gpu docs/benchmarks.md
 
 screenshots: demo ## make the pictures in docs/images
 	@tools/packages $(SCREEN_PACKAGES)

@@ -454,6 +454,7 @@ def test_a_job_file_gives_a_report_on_standard_output(command, rasters):
     report = json.loads(done.stdout)
     assert report["path"] == rasters.output
     assert report["seconds"]["total"] > 0
+    assert report["cpu_seconds"] > 0
     assert "Fusing" in done.stderr
     assert os.path.exists(rasters.output)
 
