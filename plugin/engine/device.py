@@ -34,10 +34,11 @@ def devices() -> list[dict[str, object]]:
                     "memory_mb": properties.total_memory // 2**20,
                 }
             )
-    if torch.backends.mps.is_available():
-        found.append({"id": "mps", "name": "Apple GPU", "memory_mb": memory_mb()})
     cores = os.cpu_count() or 1
     found.append({"id": "cpu", "name": f"CPU, {cores} cores", "memory_mb": memory_mb()})
+    # Last: it has no float64, which ESTARFM and FSDAF need, and no compiled kernels.
+    if torch.backends.mps.is_available():
+        found.append({"id": "mps", "name": "Apple GPU", "memory_mb": memory_mb()})
     return found
 
 

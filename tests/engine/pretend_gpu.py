@@ -1,0 +1,97 @@
+"""A device that keeps its tensors in ordinary memory and, like a GPU, refuses to mix them.
+
+It calls itself ``meta``, the one device besides the CPU that every build of torch knows.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+DEVICE = torch.device("meta")
+_tensor = torch.tensor
+_MOVES = {torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default}
+_INDEXES = {  # a GPU takes indices and masks from the CPU
+    torch.ops.aten.index.Tensor, torch.ops.aten.index_put_.default,
+    torch.ops.aten._index_put_impl_.default,
+}  # fmt: skip
+
+
+class Held(torch.Tensor):
+    """A tensor on the device; it has no memory that NumPy could see."""
+
+    @staticmethod
+    def __new__(cls, real):
+        return torch.Tensor._make_wrapper_subclass(
+            cls, real.size(), strides=real.stride(), storage_offset=real.storage_offset(),
+            dtype=real.dtype, dispatch_device=True,
+        )  # fmt: skip
+
+    def __init__(self, real):
+        self.inner = real
+
+    def __repr__(self):
+        return f"Held({self.inner!r})"
+
+    def tolist(self):
+        return self.inner.tolist()
+
+    def new_tensor(self, data):
+        return _tensor(data, dtype=self.dtype).to(DEVICE)
+
+    @classmethod
+    def __torch_dispatch__(cls, function, types, args=(), kwargs=None):
+        return _run(function, args, kwargs or {})
+
+
+class PretendGpu(TorchDispatchMode):
+    """While it is entered there is the device; ``calls`` counts what it computed."""
+
+    calls = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if not types and "device" not in (kwargs or {}):
+            return function(*args, **(kwargs or {}))
+        result = _run(function, args, kwargs or {})
+        self.calls += any(isinstance(leaf, Held) for leaf in tree_leaves(result))
+        return result
+
+
+def tensor(data, dtype=None, device=None):
+    """``torch.tensor``, which otherwise makes its tensors out of sight."""
+    made = _tensor(data, dtype=dtype)
+    return made if device is None else made.to(device)
+
+
+def _run(function, args, kwargs):
+    if function is torch.ops.prim.device.default:
+        return DEVICE
+    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+    held = [one for one in tensors if isinstance(one, Held)]
+    if held and function not in _MOVES:
+        _refuse_mixture(function, args, tensors)
+    wanted = kwargs.get("device")
+    here = bool(held) if wanted is None else torch.device(wanted) == DEVICE
+    if function is torch.ops.aten.copy_.default:
+        here = isinstance(args[0], Held)
+    real = {**kwargs, **({} if wanted is None else {"device": torch.device("cpu")})}
+    result = function(*tree_map(_real, args), **tree_map(_real, real))
+    if function._schema.is_mutable:  # in place, or into ``out``
+        return kwargs.get("out", args[0])
+    return tree_map(
+        lambda one: Held(one) if here and isinstance(one, torch.Tensor) else one, result
+    )
+
+
+def _refuse_mixture(function, args, tensors):
+    checked = tensors
+    if function in _INDEXES:
+        checked = [args[0], *(one for one in args[2:] if isinstance(one, torch.Tensor))]
+    places = {isinstance(one, Held) for one in checked if one.dim() or isinstance(one, Held)}
+    if len(places) > 1 or (function in _INDEXES and not isinstance(args[0], Held)):
+        raise RuntimeError(f"Expected all tensors to be on the same device ({function}).")
+
+
+def _real(value):
+    return value.inner if isinstance(value, Held) else value
