@@ -81,7 +81,7 @@ test-qgis: setup ## tests in a headless QGIS, without torch
 test-slow: setup ## tests that take long or load the machine
 	@$(IN_WORKER) $(WORKER) -m pytest tests/unit tests/engine tests/real -m slow $(ARGS)
 
-evaluate: setup ## accuracy on real scenes, next to the trivial answers; writes docs/evaluation.md
+evaluate: setup ## accuracy on real and simulated scenes; writes docs/evaluation.md
 	@$(IN_WORKER) PYTHONPATH=build/plugins $(WORKER) tools/evaluate.py docs/evaluation.md
 
 bench: setup ## speed and memory on this machine; writes docs/benchmarks.md

@@ -1,9 +1,9 @@
-"""Accuracy on real scenes, next to the trivial answers, as a table.
+"""Accuracy of every method on real and simulated scenes, next to the trivial answers, as tables.
 
     make evaluate
 
 Runs jobs through ``plugin/engine/worker.py`` as a shell does and compares the results with images
-that were kept aside. The scenes are not part of this repository: they are looked for in
+that were kept aside. The real scenes are not part of this repository: they are looked for in
 ``../shared/data``, or where the variable RASTERFUSE_DATA says.
 """
 
@@ -15,12 +15,16 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
+from rasterfuse.models.cards import load_cards
 from rasterfuse.plugin.engine.metrics import cc, rmse
+from rasterfuse.plugin.engine.simulate import SceneFiles, simulate
 from rasterio.errors import NotGeoreferencedWarning
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,17 +33,64 @@ BOREAS = DATA / "spatiotemporal" / "estarfm_boreas_2001"
 BOREAS_TASKS = (("0524", "0711"), ("0711", "0812"))
 BOREAS_TWO_PAIRS = ("0524", "0812", "0711")  # pairs before and after, then the target
 BOREAS_BORDER = 32  # pixels left out on every side, as by whom we compare with
-METHODS = {
-    "gpx": "GPX",
-    "fit_fc": "Fit-FC",
-    "fsdaf": "FSDAF",
-    "starfm": "STARFM",
-    "fine_plus_change": "Fine + coarse change",
-    "fine_plus_mean_change": "Fine + mean change",
-}
-TWO_PAIR_METHODS = {"gpx": "GPX", "estarfm": "ESTARFM", "starfm": "STARFM",
-                    "fine_plus_change": "Fine + coarse change"}  # fmt: skip
-COPY = "Copy of the fine reference"
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """A kind of land to simulate; the fields are 24 fine pixels wide and 26 to 60 long.
+
+    Attributes:
+        name: What is special about it.
+        ratio: Coarse over fine pixel size.
+        dates: Of the pair before, the target and the pair after.
+        seed: Of the simulator.
+        noise: Factor on the imperfections of the sensors.
+        clouds: Share of the fine references that is hidden.
+    """
+
+    name: str
+    ratio: float
+    dates: tuple[date, date, date]
+    seed: int
+    noise: float = 1.0
+    clouds: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """What it is, in a sentence."""
+        first, target, last = (f"{day:%m-%d}" for day in self.dates)
+        clouds = f"; {self.clouds:.0%} of the fine references under clouds" if self.clouds else ""
+        return (
+            f"Ratio {self.ratio:g}; pairs of {first} and {last}, target {target}; noise x "
+            f"{self.noise:g}{clouds}."
+        )
+
+
+LANDSCAPES = (
+    Landscape("Fields wider than a cell, spring to harvest", 8,
+              (date(2024, 4, 10), date(2024, 8, 25), date(2024, 10, 5)), seed=11),
+    Landscape("Fields as wide as a cell, spring to summer", 16,
+              (date(2024, 5, 12), date(2024, 7, 15), date(2024, 8, 20)), seed=12),
+    Landscape("Fields smaller than a cell, harvest, noisy", 30,
+              (date(2024, 6, 20), date(2024, 7, 30), date(2024, 9, 5)), seed=13,
+              noise=2.0, clouds=0.1),
+)  # fmt: skip
+LANDSCAPE_SIZE, LANDSCAPE_BANDS = 600, 4
+_HEAD = """# Accuracy
+
+Written by `make evaluate`. RMSE in stored values (reflectance x 10000), mean of the bands, smaller
+is better; CC is the mean correlation with the true image. All methods at their defaults, the
+trivial answers among them.
+"""
+
+
+def methods(pairs: int) -> dict[str, str]:
+    """Names by id of the spatiotemporal methods that work with so many pairs."""
+    return {
+        card.id: card.name
+        for card in load_cards().values()
+        if card.family == "spatiotemporal" and card.input("references").min_pairs <= pairs
+    }
 
 
 def boreas_job(
@@ -89,69 +140,111 @@ def read(path: Path, border: int = 0) -> np.ndarray:
     return values[:, inner, inner]
 
 
-def boreas(folder: Path) -> list[list[str]]:
-    """Rows of the table for BOREAS: task, answer, mean RMSE, RMSE per band, correlation."""
+def scored(job: dict[str, Any], pairs: int, truth: np.ndarray, border: int = 0) -> list[list[str]]:
+    """The answer of every method to a task: name, mean RMSE, RMSE per band, correlation."""
     rows = []
-    for before, after in BOREAS_TASKS:
-        truth = read(BOREAS / f"tm{after}", BOREAS_BORDER)
-        task = f"{before[:2]}-{before[2:]} → {after[:2]}-{after[2:]}"
-        rows.append([task, COPY, *scores(truth, BOREAS / f"tm{before}")])
-        for model, name in METHODS.items():
-            output = folder / f"{model}_{before}_{after}.tif"
-            run(boreas_job(model, before, after, output))
-            rows.append([task, name, *scores(truth, output)])
-    return rows + boreas_two_pairs(folder)
-
-
-def boreas_two_pairs(folder: Path) -> list[list[str]]:
-    """Rows of the task with a pair before and one after the target."""
-    first, last, target = BOREAS_TWO_PAIRS
-    truth = read(BOREAS / f"tm{target}", BOREAS_BORDER)
-    task = f"{first[:2]}-{first[2:]} & {last[:2]}-{last[2:]} → {target[:2]}-{target[2:]}"
-    rows = [[task, COPY, *scores(truth, BOREAS / f"tm{last}")]]
-    for model, name in TWO_PAIR_METHODS.items():
-        output = folder / f"{model}_two.tif"
-        run(boreas_job(model, (first, last), target, output))
-        rows.append([task, name, *scores(truth, output)])
+    for model, name in methods(pairs).items():
+        run({**job, "model": model})
+        found = read(Path(job["output"]), border)
+        errors = rmse(truth, found)
+        bands = " / ".join(f"{error:.1f}" for error in errors)
+        rows.append([name, f"{errors.mean():.1f}", bands, f"{cc(truth, found).mean():.3f}"])
     return rows
 
 
-def scores(truth: np.ndarray, path: Path) -> list[str]:
-    found = read(path, BOREAS_BORDER)
-    errors = rmse(truth, found)
-    bands = " / ".join(f"{error:.1f}" for error in errors)
-    return [f"{errors.mean():.1f}", bands, f"{cc(truth, found).mean():.3f}"]
+def table(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in lines)
 
 
-def page(rows: list[list[str]]) -> str:
-    """The table with what one has to know to read it."""
+# --- BOREAS -----------------------------------------------------------------------------------
+
+
+def boreas(folder: Path) -> str:
+    """The section on BOREAS, or why there is none."""
+    title = "## BOREAS 2001 (Saskatchewan): Landsat-7 from MODIS"
+    if not BOREAS.is_dir():
+        return f"""{title}
+
+Left out: the scene is not part of this repository, and it was not there. RASTERFUSE_DATA names the
+folder that holds spatiotemporal/estarfm_boreas_2001.
+"""
+    first, last, target = BOREAS_TWO_PAIRS
+    rows = []
+    for before, after in (*BOREAS_TASKS, ((first, last), target)):
+        days = (before,) if isinstance(before, str) else before
+        task = f"{' & '.join(map(dashed, days))} → {dashed(after)}"
+        truth = read(BOREAS / f"tm{after}", BOREAS_BORDER)
+        job = boreas_job("", days, after, folder / "boreas.tif")
+        rows += [[task, *row] for row in scored(job, len(days), truth, BOREAS_BORDER)]
     heads = ["Task (2001)", "Answer", "Mean RMSE", "RMSE green / red / NIR", "CC"]
-    table = [heads, ["---"] * len(heads), *rows]
-    lines = "\n".join(f"| {' | '.join(row)} |" for row in table)
-    return f"""# Accuracy on real scenes
-
-Written by `make evaluate`; smaller RMSE is better.
-
-## BOREAS 2001 (Saskatchewan): Landsat-7 from MODIS
+    return f"""{title}
 
 One reference pair, or two, and the MODIS image of the target day; 400 x 400 pixels of 30 m, three
-bands. RMSE in stored values (reflectance x 10000), mean of the bands; {BOREAS_BORDER} pixels of
-border left out; CC is the mean correlation with the true image. Methods at their defaults.
+bands; {BOREAS_BORDER} pixels of border left out.
 
-{lines}
+{table(heads, rows)}
 """
 
 
-def main() -> int:
-    """Write the page to the file named, and print it."""
-    if not BOREAS.is_dir():
-        print(
-            f"The scene {BOREAS} is not there, so nothing can be evaluated. Set RASTERFUSE_DATA to "
-            "the folder that holds spatiotemporal/estarfm_boreas_2001."
+def dashed(day: str) -> str:
+    return f"{day[:2]}-{day[2:]}"
+
+
+# --- simulated landscapes ---------------------------------------------------------------------
+
+
+def simulated(folder: Path, landscapes: tuple[Landscape, ...] = LANDSCAPES) -> str:
+    """The section on the simulated landscapes."""
+    heads = ["Pairs", "Answer", "Mean RMSE", "RMSE blue / green / red / NIR", "CC"]
+    parts = [f"""## Simulated landscapes
+
+Farmed land, {LANDSCAPE_SIZE} x {LANDSCAPE_SIZE} pixels, {LANDSCAPE_BANDS} bands, simulated with
+`plugin/engine/simulate.py`: point spread function, shifts, bias and noise of the coarse sensor, a
+flood on the target day. The pair after the target has the same draw of noise and clouds as the one
+before.
+"""]  # fmt: skip
+    for landscape in landscapes:
+        print(f"Simulated: {landscape.name}", file=sys.stderr, flush=True)
+        answers = table(heads, on(landscape, folder))
+        parts.append(f"### {landscape.name}\n\n{landscape.text}\n\n{answers}\n")
+    return "\n".join(parts)
+
+
+def on(landscape: Landscape, folder: Path) -> list[list[str]]:
+    """Rows of one landscape: with the pair before the target, then with both pairs."""
+    first, target, last = landscape.dates
+    # The same seed and size give the same land; only what the reference day shows differs.
+    before, after = (
+        simulate(
+            folder / f"{landscape.seed}-{day}", size=LANDSCAPE_SIZE, bands=LANDSCAPE_BANDS,
+            ratio=landscape.ratio, reference=day, target=target, seed=landscape.seed,
+            noise=landscape.noise, clouds=landscape.clouds,
         )
-        return 0
-    with tempfile.TemporaryDirectory() as folder:
-        text = page(boreas(Path(folder)))
+        for day in (first, last)
+    )  # fmt: skip
+    pairs = [pair_of(before, first), pair_of(after, last)]
+    truth = read(before.truth)
+    rows = []
+    for count, word in ((1, "before"), (2, "before & after")):
+        source = {"path": str(before.coarse_target), "date": str(target)}
+        inputs = {"coarse_target": source, "references": pairs[:count]}
+        job = {"inputs": inputs, "output": str(folder / "simulated.tif")}
+        rows += [[word, *row] for row in scored(job, count, truth)]
+    return rows
+
+
+def pair_of(files: SceneFiles, day: date) -> dict[str, Any]:
+    """The reference pair of a simulated scene."""
+    paths = {"coarse": files.coarse_reference, "fine": files.fine_reference}
+    return {role: {"path": str(path), "date": str(day)} for role, path in paths.items()}
+
+
+def main() -> int:
+    """Write the page to the files named, and print it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        text = "\n".join([_HEAD, boreas(folder), simulated(folder)])
     for name in sys.argv[1:]:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(text, encoding="utf-8")
