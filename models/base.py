@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from .cards import Card
+from .cards import CLASS_LAYER, Card
 
 Progress = Callable[[float], None]
 
@@ -25,7 +25,8 @@ class Tile:
     Attributes:
         arrays: By role. Single images are (bands, rows, cols). The spatiotemporal family has
             ``coarse_target``, and ``coarse_references`` and ``fine_references`` stacked as
-            (pairs, bands, rows, cols). No NaN: nodata is filled with the band's mean.
+            (pairs, bands, rows, cols). No NaN: nodata is filled with the band's mean. Where the
+            user gave one, ``class_layer`` holds the codes of classes, (1, rows, cols).
         masks: By role, bool, same shape as the array; False where the image has nodata.
         row: Row of the first pixel in the target grid; negative in the halo above it.
         col: Column of the first pixel, likewise.
@@ -41,9 +42,14 @@ class Tile:
 
     @property
     def valid(self) -> Tensor:
-        """(1, rows, cols) bool: every role has all its bands here, in at least one pair."""
+        """(1, rows, cols) bool: every image has all its bands here, in at least one pair.
+
+        The class layer does not count: where it says nothing, a class can be guessed.
+        """
         valid: Tensor | None = None
-        for mask in self.masks.values():
+        for role, mask in self.masks.items():
+            if role == CLASS_LAYER:
+                continue
             complete = mask.all(dim=-3, keepdim=True)
             if complete.dim() == 4:
                 complete = complete.any(dim=0)
@@ -92,6 +98,9 @@ class SceneReader(Protocol):
     @property
     def pairs(self) -> int:
         """Number of reference pairs; 0 outside the spatiotemporal family."""
+
+    def label(self, role: str) -> str | None:
+        """What the user calls the image of a role; None where none was given."""
 
     def sample(self, max_pixels: int = 4_000_000) -> Iterator[Tile]:
         """Tiles without halo, spread evenly over the scene; all of it when it is small."""

@@ -34,6 +34,8 @@ FAMILIES = {
     ),
     "pansharpening": Family("Pansharpening", ("multispectral", "panchromatic"), "panchromatic"),
 }
+# The role of a raster of codes: they are neither interpolated nor scaled, and need no other bands.
+CLASS_LAYER = "class_layer"
 _TYPES = {"int": int, "float": float, "bool": bool, "choice": str}
 
 
@@ -127,6 +129,7 @@ class InputSpec:
     max_bands: int | None = None
     min_pairs: int = 1
     max_pairs: int | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -268,8 +271,15 @@ def _check_card(card: Card, path: Path) -> None:
         faults.append(f"its family {card.family!r} differs from its folder")
     roles = FAMILIES[card.family].roles if card.family in FAMILIES else ()
     given = tuple(spec.role for spec in card.inputs)
-    if given != roles:
-        faults.append(f"its inputs are {given}, those of its family {roles}")
+    optional = tuple(spec.role for spec in card.inputs if spec.optional)
+    if given != roles + optional:
+        faults.append(
+            f"its inputs are {given}, those of its family {roles}, after which optional ones may "
+            "follow"
+        )
+    # Both become parameters of one Processing algorithm and arguments of one function.
+    for role in {*given} & {spec.name for spec in card.parameters}:
+        faults.append(f"an input and a parameter are both called {role!r}")
     for spec in card.parameters:
         if spec.type not in _TYPES:
             faults.append(f"parameter {spec.name!r} has the unknown type {spec.type!r}")

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ..models.cards import Card
+from ..models.cards import CLASS_LAYER, Card
 from ..models.errors import InputError
 from .grid import RasterInfo, overlap, pixel_size, placement, window_of
 from .job import Job, RasterSource, parse_date
@@ -83,7 +83,7 @@ def _roles(job: Job, card: Card) -> Iterator[Finding]:
                     f"{card.name} takes at most {spec.max_pairs} reference pairs, got {count}. "
                     "Remove some.",
                 )  # fmt: skip
-        elif spec.role not in job.inputs:
+        elif spec.role not in job.inputs and not spec.optional:
             yield Finding(ERROR, spec.role, f"{spec.label} is missing. Choose a layer or file.")
     for role in job.inputs:
         if role not in {spec.role for spec in card.inputs}:
@@ -142,7 +142,7 @@ def _bands(job: Job, card: Card, infos: Mapping[str, RasterInfo]) -> Iterator[Fi
     target = job.sources["coarse_target"].label
     wanted = counts["coarse_target"]
     for name, count in counts.items():
-        if count != wanted:
+        if count != wanted and name != CLASS_LAYER:
             yield Finding(
                 ERROR, place_of(name),
                 f"{job.sources[name].label} has {count} bands, {target} has {wanted}. Choose as "
@@ -225,7 +225,12 @@ def _grids(job: Job, card: Card, infos: Mapping[str, RasterInfo]) -> Iterator[Fi
         return
     for name, info in infos.items():
         if name != grid_name:
-            yield from _against(name, info, fine)
+            rest = (
+                "The classes of the rest are guessed from the fine image"
+                if name == CLASS_LAYER
+                else "The rest of the result will be nodata"
+            )
+            yield from _against(name, info, fine, rest)
     coarse = "coarse_target" if card.family == "spatiotemporal" else "multispectral"
     if coarse in infos and coarse in job.sources:
         yield from _ratio(job, card, coarse, infos[coarse], fine)
@@ -236,7 +241,7 @@ def _grids(job: Job, card: Card, infos: Mapping[str, RasterInfo]) -> Iterator[Fi
             yield Finding(ERROR, "extent", str(error))
 
 
-def _against(name: str, info: RasterInfo, fine: RasterInfo) -> Iterator[Finding]:
+def _against(name: str, info: RasterInfo, fine: RasterInfo, rest: str) -> Iterator[Finding]:
     place = place_of(name)
     try:
         placed = placement(info, fine)
@@ -269,8 +274,7 @@ def _against(name: str, info: RasterInfo, fine: RasterInfo) -> Iterator[Finding]
     elif share < 0.995:
         yield Finding(
             WARNING, place,
-            f"{info.label} covers {share:.0%} of {fine.label}. The rest of the result will be "
-            "nodata.",
+            f"{info.label} covers {share:.0%} of {fine.label}. {rest}.",
         )  # fmt: skip
     if not info.same_crs:
         yield Finding(

@@ -1,15 +1,26 @@
-"""Unsupervised classification of the fine image: k-means that always gives the same answer."""
+"""Classes of land cover: learnt from the fine image by k-means, or taken from a class layer.
+
+The k-means always gives the same answer.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from ..base import SceneReader
+from ..base import Progress, SceneReader, Tile
+from ..cards import CLASS_LAYER
+from ..errors import InputError
 
 _SAMPLE = 20_000  # pixels that the centres are learnt from
+_SEEN = 1_000_000  # pixels of the scene that are looked at
 _ROUNDS = 50
 _AUTOMATIC = range(5, 11)  # numbers of classes to choose from
+_MOST_CODES = 60  # a raster with more is a quantity or too finely divided to be unmixed
+_LARGEST_CODE = 2**24  # float32 tells whole numbers apart up to here
 
 
 class Classifier:
@@ -35,6 +46,124 @@ class Classifier:
         return Classifier(self.centres.to(device), self._level.to(device), self._spread.to(device))
 
 
+@dataclass(frozen=True)
+class Classes:
+    """The class of every pixel of a tile.
+
+    Attributes:
+        guess: Tells the class of a pixel from its fine values.
+        pair: Index of the reference pair whose fine image it looks at.
+        codes: (classes,) rising codes of the class layer, which comes first where it says
+            something; None without one.
+        note: A sentence for the report.
+    """
+
+    guess: Classifier
+    pair: int
+    note: str
+    codes: Tensor | None = None
+
+    @property
+    def count(self) -> int:
+        """How many classes there are."""
+        return len(self.guess.centres)
+
+    def __call__(self, tile: Tile) -> Tensor:
+        """(rows, cols) int64 class of every pixel, from 0; also where the tile has nodata."""
+        guessed = self.guess(tile["fine_references"][self.pair])
+        if self.codes is None:
+            return guessed
+        here = tile[CLASS_LAYER][0].contiguous()
+        at = torch.searchsorted(self.codes, here).clamp(max=self.count - 1)
+        known = tile.masks[CLASS_LAYER][0] & (self.codes[at] == here)
+        return torch.where(known, at, guessed)
+
+    def shares(self, scene: SceneReader, progress: Progress) -> Tensor:
+        """(classes, cell_rows, cell_cols): which part of a cell each class has, NaN for nodata."""
+
+        def of_pixels(tile: Tile) -> Tensor:
+            known = tile.masks["fine_references"][self.pair].all(dim=0)
+            onehot = functional.one_hot(self(tile), self.count).permute(2, 0, 1).float()
+            return onehot.masked_fill(~known, torch.nan)
+
+        return scene.average(of_pixels, progress)
+
+    def to(self, device: torch.device) -> Classes:
+        """The same on another device."""
+        codes = None if self.codes is None else self.codes.to(device)
+        return replace(self, guess=self.guess.to(device), codes=codes)
+
+
+def find_classes(scene: SceneReader, pair: int, count: int | None) -> Classes:
+    """The classes of the user's class layer, else those of a fine reference.
+
+    Args:
+        scene: The scene.
+        pair: Index of the reference pair.
+        count: Number of classes to learn; None chooses the one whose classes stand apart best.
+            Without meaning beside a class layer.
+
+    Raises:
+        InputError: The class layer holds no classes.
+    """
+    label = scene.label(CLASS_LAYER)
+    if label is not None:
+        return _given_classes(scene, pair, label)
+    learnt = learn_classes(scene, pair, count)
+    found = len(learnt.centres)
+    note = f"{found} classes of land cover were found in the fine reference."
+    return Classes(learnt, pair, note)
+
+
+def _given_classes(scene: SceneReader, pair: int, label: str) -> Classes:
+    values, codes = [], []
+    for tile in scene.sample(_SEEN):
+        valid = tile.masks["fine_references"][pair].all(dim=0) & tile.masks[CLASS_LAYER][0]
+        values.append(tile["fine_references"][pair][:, valid])
+        codes.append(tile[CLASS_LAYER][0][valid])
+    found, at = torch.unique(torch.cat(codes), return_inverse=True)
+    _check_codes(found, label)
+    pixels = torch.cat(values, dim=1).T.double()
+    level, spread = _level_and_spread(pixels)
+    sums = torch.zeros(len(found), pixels.shape[1], dtype=torch.float64)
+    sums.index_add_(0, at, (pixels - level) / spread)
+    centres = sums / torch.bincount(at)[:, None]
+    note = f"The class layer {label} with {len(found)} classes was used."
+    return Classes(Classifier(centres.float(), level.float(), spread.float()), pair, note, found)
+
+
+def _check_codes(codes: Tensor, label: str) -> None:
+    """Refuse what cannot be classes; ``codes`` are all different."""
+    layer, advice = f"The class layer {label}", "or leave it out"
+    broken = codes[codes != codes.round()]
+    if len(broken):
+        raise InputError(
+            f"{layer} holds the value {float(broken[0]):g}, which is no whole number. Give a "
+            f"raster whose values are codes of classes, such as 1, 2, 3, {advice}."
+        )
+    if len(codes) > _MOST_CODES:
+        raise InputError(
+            f"{layer} has {len(codes)} different codes, from {int(codes[0])} to {int(codes[-1])}; "
+            f"at most {_MOST_CODES} classes can be told apart. Merge some of them, {advice}."
+        )
+    if len(codes) < 2:
+        only = f"only the code {int(codes[0])}" if len(codes) else "no code"
+        raise InputError(
+            f"{layer} has {only} where the fine image has data. Give one with at least two "
+            f"classes there, {advice}."
+        )
+    if float(codes.abs().max()) >= _LARGEST_CODE:
+        raise InputError(
+            f"{layer} holds the code {int(codes[codes.abs().argmax()])}; codes must be smaller "
+            f"than {_LARGEST_CODE}. Renumber its classes, state its nodata value, {advice}."
+        )
+
+
+def _level_and_spread(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """(bands,) mean and standard deviation of (n, bands) pixels; the latter never 0."""
+    return pixels.mean(dim=0), pixels.std(dim=0, correction=0).clamp(min=1e-9)
+
+
 def learn_classes(scene: SceneReader, pair: int, count: int | None) -> Classifier:
     """Learn classes of a fine reference.
 
@@ -44,13 +173,13 @@ def learn_classes(scene: SceneReader, pair: int, count: int | None) -> Classifie
         count: Number of classes; None chooses the one whose classes stand apart best.
     """
     pixels = []
-    for tile in scene.sample(1_000_000):
+    for tile in scene.sample(_SEEN):
         valid = tile.masks["fine_references"][pair].all(dim=0)
         pixels.append(tile["fine_references"][pair][:, valid])
     all_pixels = torch.cat(pixels, dim=1).T.double()
     every = max(len(all_pixels) // _SAMPLE, 1)
     sample = all_pixels[::every]
-    level, spread = sample.mean(dim=0), sample.std(dim=0).clamp(min=1e-9)
+    level, spread = _level_and_spread(sample)
     scaled = (sample - level) / spread
     distinct = len(torch.unique(scaled, dim=0))
     counts = [count] if count is not None else list(_AUTOMATIC)

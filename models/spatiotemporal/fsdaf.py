@@ -14,7 +14,7 @@ from ..kernels.backend import choose_backend
 from ..kernels.neighbours import find_neighbours
 from .cells import cell_numbers, fill_cells, means_of_cells, to_fine
 from .chosen_window import chosen_window
-from .classes import learn_classes
+from .classes import find_classes
 from .pairs import nearest_pair
 from .statistics import fine_statistics, window_sum
 from .thin_plate import ThinPlate
@@ -27,7 +27,8 @@ _MARGIN = 0.25  # a result may leave the range of the inputs by this share of it
 class Fsdaf(FusionModel):
     """Flexible spatiotemporal data fusion, one pair.
 
-    1. Classes of the fine reference; mean change of every class by unmixing the coarse change.
+    1. Classes of the fine reference, or the user's; mean change of every class by unmixing the
+       coarse change.
     2. Temporal prediction L = F + change of the class; R = coarse change minus what L explains.
     3. Spatial prediction P: thin-plate spline (or inverse distances) through the coarse target.
     4. R is shared out within its cell by |P - L| * HI + |R| * (1 - HI), HI the homogeneity of
@@ -37,11 +38,13 @@ class Fsdaf(FusionModel):
     Shapes and units:
         coarse_target: (bands, rows, cols), coarse image on the fine grid, the fine image's unit.
         coarse_references, fine_references: (pairs, bands, rows, cols); the nearest pair is used.
+        class_layer: (1, rows, cols) codes of classes, optional.
         result: (bands, rows, cols); NaN where one of the three images has nodata, and in the
             tile's halo.
 
     Raises:
-        InputError: Too few coarse cells have data to learn the change of the classes.
+        InputError: Too few coarse cells have data to learn the change of the classes, or the
+            class layer holds no classes.
 
     Source: Zhu, Helmer, Gao, Liu, Chen & Lefsky (2016), doi:10.1016/j.rse.2015.11.016.
     """
@@ -63,21 +66,13 @@ class Fsdaf(FusionModel):
         self._stats = fine_statistics(scene).to(self.device)
         self._pair = nearest_pair(scene.days)
         self._window = chosen_window(self)
-        classifier = learn_classes(scene, self._pair, self.parameters["classes"])
-        count = len(classifier.centres)
-
-        def shares(tile: Tile) -> Tensor:
-            labels = classifier(tile["fine_references"][self._pair])
-            known = tile.masks["fine_references"][self._pair].all(dim=0)
-            onehot = functional.one_hot(labels, count).permute(2, 0, 1).float()
-            return onehot.masked_fill(~known, torch.nan)
-
-        fractions = scene.average(shares, progress)
+        classes = find_classes(scene, self._pair, self.parameters["classes"])
+        fractions = classes.shares(scene, progress)
         target = scene.cell_values("coarse_target")
         change = target - scene.cell_values(f"coarse {self._pair + 1}")
         moved = unmix(fractions, change)
         residual = change - torch.einsum("cb,cij->bij", moved, fractions)
-        self._classifier = classifier.to(self.device)
+        self._classes = classes.to(self.device)
         self._moved = moved.to(self.device)
         self._residual = torch.where(torch.isfinite(residual), residual, 0.0).to(self.device)
         filled = fill_cells(target).to(self.device)
@@ -85,7 +80,7 @@ class Fsdaf(FusionModel):
         self._cells = filled
         self._reach = math.ceil(1.5 * scene.ratio) + self._homogeneity_radius(scene.ratio)
         self._around = self._homogeneity_radius(scene.ratio)
-        self.notes.append(f"{count} classes of land cover were found in the fine reference.")
+        self.notes.append(classes.note)
 
     @staticmethod
     def _homogeneity_radius(ratio: float) -> int:
@@ -109,7 +104,7 @@ class Fsdaf(FusionModel):
 
     def _change(self, fine: Tensor, known: Tensor, tile: Tile) -> Tensor:
         """(bands, rows, cols): change of the class plus the pixel's share of the residual."""
-        labels = self._classifier(fine)
+        labels = self._classes(tile)
         by_class = self._moved[labels].permute(2, 0, 1)
         places = self._scene.cell_positions(tile).to(self.device)
         residual = to_fine(self._residual, places, "nearest")
@@ -137,7 +132,7 @@ class Fsdaf(FusionModel):
         padded = functional.pad(known.double(), (radius,) * 4)
         total = window_sum(padded, radius).clamp(min=1)
         alike = torch.zeros_like(total)
-        for number in range(len(self._moved)):
+        for number in labels.unique().tolist():
             mine = (labels == number) & known
             same = window_sum(functional.pad(mine.double(), (radius,) * 4), radius)
             alike = torch.where(labels == number, same / total, alike)

@@ -92,19 +92,16 @@ class CellGrid:
 
         With a shift (rows, cols) in fine pixels, where the pixels lie among cells moved by it.
         """
-        down, across = window.row + 0.5 - shift[0], window.col + 0.5 - shift[1]
-        at_rows = np.arange(window.rows) + down
-        at_cols = np.arange(window.cols) + across
+        at_rows = np.arange(window.row, window.row + window.rows)
+        at_cols = np.arange(window.col, window.col + window.cols)
+        down, across = 0.5 - shift[0], 0.5 - shift[1]
         if self.crs == self.fine.crs:
-            return cell_positions(self, at_rows[:, None], at_cols[None, :])
-        nodes_r = np.arange(0, window.rows + _LATTICE, _LATTICE) + down
-        nodes_c = np.arange(0, window.cols + _LATTICE, _LATTICE) + across
-        mesh_r, mesh_c = np.meshgrid(nodes_r, nodes_c, indexing="ij")
+            return cell_positions(self, at_rows[:, None] + down, at_cols[None, :] + across)
+        nodes_r, nodes_c = _nodes(at_rows), _nodes(at_cols)
+        mesh_r, mesh_c = np.meshgrid(nodes_r + down, nodes_c + across, indexing="ij")
         rows, cols = cell_positions(self, mesh_r, mesh_c)
-        return (
-            _interpolate(rows, window.rows, window.cols),
-            _interpolate(cols, window.rows, window.cols),
-        )
+        at_rows, at_cols = at_rows - nodes_r[0], at_cols - nodes_c[0]
+        return _interpolate(rows, at_rows, at_cols), _interpolate(cols, at_rows, at_cols)
 
 
 def cell_positions(cells: CellGrid, rows: NDArray, cols: NDArray) -> tuple[NDArray, NDArray]:
@@ -118,9 +115,18 @@ def cell_positions(cells: CellGrid, rows: NDArray, cols: NDArray) -> tuple[NDArr
     return at_row, at_col
 
 
-def _interpolate(nodes: NDArray, rows: int, cols: int) -> NDArray:
-    """Bilinear interpolation of values on the lattice to every pixel."""
-    row, col = np.arange(rows) / _LATTICE, np.arange(cols) / _LATTICE
+def _nodes(pixels: NDArray) -> NDArray:
+    """Where the lattice is needed for neighbouring pixels.
+
+    It is fixed to the target grid: the cell of a pixel must not depend on the window read.
+    """
+    first = pixels[0] // _LATTICE * _LATTICE
+    return np.arange(first, pixels[-1] + 1 + _LATTICE, _LATTICE)
+
+
+def _interpolate(nodes: NDArray, rows: NDArray, cols: NDArray) -> NDArray:
+    """Bilinear interpolation of values on the lattice to pixels counted from its first node."""
+    row, col = rows / _LATTICE, cols / _LATTICE
     r0, c0 = row.astype(int), col.astype(int)
     fr, fc = (row - r0)[:, None], (col - c0)[None, :]
     above = nodes[r0][:, c0] * (1 - fc) + nodes[r0][:, c0 + 1] * fc

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -12,7 +13,7 @@ from rasterio.io import DatasetReader
 from torch import Tensor
 
 from ...models.base import ObservationModel, Progress, Tile
-from ...models.cards import Card
+from ...models.cards import CLASS_LAYER, Card
 from ...models.errors import InputError
 from ..checks import INFO, WARNING, check_job, coarse_ratio, first_error, same_file
 from ..grid import Window, shift, window_of
@@ -104,6 +105,10 @@ class Scene:
         """The image whose type, scale, nodata and band names the result takes."""
         return self.rasters["fine 1" if self.job.references else self.main_coarse]
 
+    def label(self, role: str) -> str | None:
+        """What the user calls the image of a role; None where none was given."""
+        return self.rasters[role].source.label if role in self.rasters else None
+
     def _target_day(self) -> date | None:
         source = self.job.sources.get("coarse_target")
         return parse_date(source.date) if source else None
@@ -131,7 +136,10 @@ class Scene:
         self.rasters: dict[str, Raster] = {}
         for name, data in opened.items():
             placed = placed_transform(sources[name], data, sources[fine_name], fine)
-            raster = Raster(sources[name], data, self.grid, placed, self.card.resampling)
+            source, resampling = sources[name], self.card.resampling
+            if name == CLASS_LAYER:  # codes are taken as they are stored
+                source, resampling = replace(source, scale=1.0, offset=0.0), "nearest"
+            raster = Raster(source, data, self.grid, placed, resampling)
             self.rasters[name] = self._files.enter_context(_closing(raster))
         ratio_x, ratio_y = coarse_ratio(
             self.job, self.main_coarse, infos[self.main_coarse], infos[fine_name]
@@ -207,7 +215,7 @@ class Scene:
         averaged = {
             name: CellMeans(self.cells, len(raster.bands))
             for name, raster in self.rasters.items()
-            if not self._is_native(raster)
+            if name != CLASS_LAYER and not self._is_native(raster)
         }
         sums = {name: torch.zeros(2, len(r.bands)).double() for name, r in self.rasters.items()}
         windows = list(sample_windows(*self.shape, _SAMPLE))
