@@ -62,19 +62,40 @@ def learn_hyperparameters(views: Views, values: Tensor, noise: float, start: Ten
     )
 
     def loss() -> Tensor:
-        search.zero_grad()
-        covariance = _kernel(place, parts)
-        covariance = covariance + (place[6].exp() + floor + 1e-6) * torch.eye(len(y)).to(y)
-        factor = torch.linalg.cholesky(covariance)
-        white = torch.linalg.solve_triangular(factor, y[:, None], upper=False)
-        prior = ((place - PRIOR_MEAN) / _PRIOR_SPREAD).square().sum()
-        total = 0.5 * white.square().sum() + factor.diagonal().log().sum() + 0.5 * prior
-        total.backward()
+        with torch.no_grad():
+            total, place.grad = _posterior(place, parts, y, floor)
         return total
 
     search.step(loss)
     found = place.detach()
     return found if torch.isfinite(found).all() else start
+
+
+def _posterior(
+    log: Tensor, parts: tuple[Tensor, Tensor, Tensor], y: Tensor, floor: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Negative log posterior of hyperparameters and its gradient (Rasmussen & Williams, 5.9)."""
+    linear, fourier, squared = parts
+    a1, a2, a3, length, a4, reach, noise = log.exp()
+    local = torch.exp(-squared / (2 * length.square())).mul_(linear + fourier).mul_(a3)
+    spatial = torch.exp(-squared / (2 * reach.square())).mul_(a4)
+    covariance = (a1 * linear).add_(a2 * fourier).add_(local).add_(spatial).add_(_CONSTANT)
+    covariance.diagonal().add_(noise + floor + 1e-6)
+    factor = torch.linalg.cholesky(covariance)
+    alpha = torch.cholesky_solve(y[:, None], factor)
+    off = (log - PRIOR_MEAN) / _PRIOR_SPREAD
+    total = 0.5 * (y @ alpha[:, 0] + off.square().sum()) + factor.diagonal().log().sum()
+    slope = torch.cholesky_inverse(factor).sub_(alpha @ alpha.T).mul_(0.5)
+    gradient = torch.stack([
+        a1 * (slope * linear).sum(),
+        a2 * (slope * fourier).sum(),
+        (slope * local).sum(),
+        (slope * local).mul_(squared).sum() / length.square(),
+        (slope * spatial).sum(),
+        (slope * spatial).mul_(squared).sum() / reach.square(),
+        noise * slope.diagonal().sum(),
+    ])  # fmt: skip
+    return total, gradient + off / _PRIOR_SPREAD
 
 
 def _parts(one: Views, other: Views) -> tuple[Tensor, Tensor, Tensor]:

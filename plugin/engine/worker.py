@@ -47,6 +47,9 @@ def _register_package() -> None:
     spec.loader.exec_module(module)
 
 
+# Threads of torch that wait would else keep their cores busy, which slows down all that shares
+# them: tenfold on a loaded machine. Read once, when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if "rasterfuse" not in sys.modules:
     _register_package()
 
