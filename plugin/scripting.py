@@ -61,6 +61,7 @@ def fuse(  # noqa: PLR0913 (each is a keyword that a user may want to give)
     *,
     coarse_target: AnyImage | None = None,
     references: Sequence[Sequence[AnyImage]] = (),
+    class_layer: AnyImage | None = None,
     multispectral: AnyImage | None = None,
     panchromatic: AnyImage | None = None,
     target_date: str | date | None = None,
@@ -108,6 +109,7 @@ def fuse(  # noqa: PLR0913 (each is a keyword that a user may want to give)
         coarse_target: Coarse image of the day wanted (spatiotemporal).
         references: Pairs of a coarse and a fine image of one day; a date as YYYY-MM-DD may follow
             as the third item.
+        class_layer: Raster with codes of land-cover classes, for methods that can use one.
         multispectral: Colour image with large pixels (pansharpening).
         panchromatic: Grey image with small pixels (pansharpening).
         target_date: YYYY-MM-DD or a date; found from the coarse target when left out.
@@ -130,6 +132,7 @@ def fuse(  # noqa: PLR0913 (each is a keyword that a user may want to give)
         model=model,
         coarse_target=coarse_target,
         references=references,
+        class_layer=class_layer,
         multispectral=multispectral,
         panchromatic=panchromatic,
         target_date=target_date,
@@ -206,6 +209,7 @@ class Request:
     model: str
     coarse_target: AnyImage | None = None
     references: Sequence[Sequence[AnyImage]] = ()
+    class_layer: AnyImage | None = None
     multispectral: AnyImage | None = None
     panchromatic: AnyImage | None = None
     target_date: str | date | None = None
@@ -251,6 +255,7 @@ class Request:
         coarse, fine = tuple(self.coarse_bands), tuple(self.fine_bands)
         given = {
             "coarse_target": _image(self.coarse_target, coarse, self.target_date),
+            "class_layer": _image(self.class_layer, ()),
             "multispectral": _image(self.multispectral, coarse),
             "panchromatic": _image(self.panchromatic, fine),
         }

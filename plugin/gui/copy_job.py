@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
+from ...models.cards import CLASS_LAYER
 from ..job import Job, RasterSource, ReferencePair
 
 _SETTINGS = ("scale", "offset", "nodata", "cell_size")
@@ -47,6 +48,9 @@ def _processing_values(job: Job) -> list[tuple[str, Any]]:
             values.append(("TARGET_DATE", target.date))
         values += _settings("COARSE", target)
         values += _settings("FINE", job.references[0].fine) if job.references else []
+        classes = job.inputs.get(CLASS_LAYER)
+        if isinstance(classes, RasterSource):
+            values += _settings(CLASS_LAYER.upper(), classes)
         values.append(("HARMONISE", job.harmonise))
     else:
         for role, source in job.inputs.items():
@@ -95,7 +99,7 @@ def as_python(job: Job, temporary: bool = False) -> str:
 def _keywords(job: Job) -> Iterator[tuple[str, str]]:
     for role, source in job.inputs.items():
         if isinstance(source, RasterSource):
-            yield role, _image(source)
+            yield role, _image(source, bands=role == CLASS_LAYER)
     if job.references:
         yield "references", f"[{', '.join(_pair(pair) for pair in job.references)}]"
     coarse, fine = _sides(job)
@@ -128,10 +132,11 @@ def _pair(pair: ReferencePair) -> str:
     return f"({_image(pair.coarse)}, {_image(pair.fine)}{day})"
 
 
-def _image(source: RasterSource) -> str:
-    """A path, or an ``Image`` when the user said more of it."""
+def _image(source: RasterSource, bands: bool = False) -> str:
+    """A path, or an ``Image`` when the user said more of it; most bands are said elsewhere."""
     stated = [(name, getattr(source, name)) for name in _SETTINGS]
     said = "".join(f", {name}={_literal(value)}" for name, value in stated if value is not None)
+    said += f", bands={source.bands!r}" if bands and source.bands else ""
     return f"Image({source.path!r}{said})" if said else repr(source.path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ...models.cards import CLASS_LAYER
 from ...models.errors import InputError
 from ..checks import ERROR, Finding
 from ..job import Job
@@ -65,8 +66,9 @@ def _usable_images(form: FusionForm, findings: list[Finding]) -> dict[str, Image
         if field.bands.chosen() == ():
             findings.append(Finding(ERROR, role, form.tr("No band is ticked. Tick at least one.")))
         elif image is not None:
-            side = "fine" if role == form.card().grid_role else "coarse"
-            image = replace(image, **form.radiometry.values(side))
+            if role != CLASS_LAYER:  # codes have no radiometry
+                side = "fine" if role == form.card().grid_role else "coarse"
+                image = replace(image, **form.radiometry.values(side))
             if _fault(image, role, findings) is None:
                 images[role] = image
     return images

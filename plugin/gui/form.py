@@ -194,7 +194,8 @@ class FusionForm(QWidget):
                 self.pairs.suggestion_wanted.connect(self.suggest)
                 box: ImageField | PairsTable = self.pairs
             else:
-                box = self.images[spec.role] = ImageField(spec, self.files, dated, self._inputs)
+                day = dated and not spec.optional
+                box = self.images[spec.role] = ImageField(spec, self.files, day, self._inputs)
             box.layer_changed.connect(self._layers_changed)
             box.changed.connect(self.changed)
             box.bands.changed.connect(self._layers_changed)

@@ -37,7 +37,8 @@ class ImageField(QWidget):
             self.date.changed.connect(self.changed)
 
     def _build(self) -> None:
-        label = QLabel(self.spec.label, self)
+        optional = self.tr("{} (optional)").format(self.spec.label)
+        label = QLabel(optional if self.spec.optional else self.spec.label, self)
         label.setBuddy(self.raster)
         label.setToolTip(self.spec.help)
         details = QHBoxLayout()

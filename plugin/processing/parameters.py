@@ -26,7 +26,7 @@ from qgis.core import (
 )
 from qgis.PyQt.QtCore import QCoreApplication
 
-from ...models.cards import Card, InputSpec, Parameter
+from ...models.cards import CLASS_LAYER, Card, InputSpec, Parameter
 from ..job import HARMONISE
 
 ICON = Path(__file__).resolve().parents[2] / "resources" / "icons" / "rasterfuse.svg"
@@ -55,6 +55,7 @@ class Place:
         layer: The parameter that holds the layer or layers.
         several: Whether it holds several layers.
         single_band: Whether exactly one band is wanted.
+        codes: Whether the values are codes of classes, which have no scale.
         matched: Whether its bands must correspond to those of other images.
     """
 
@@ -63,6 +64,7 @@ class Place:
     layer: str
     several: bool = False
     single_band: bool = False
+    codes: bool = False
     matched: bool = False
 
     @property
@@ -78,15 +80,21 @@ class Place:
 
 def places(card: Card) -> tuple[Place, ...]:
     """The kinds of images that a method reads, in the order of its form."""
-    if has_references(card):
-        return (
-            Place("COARSE", tr("Coarse images"), "COARSE_TARGET", matched=True),
-            Place("FINE", tr("Fine images"), "FINE_REFERENCES", several=True, matched=True),
-        )
-    return tuple(
-        Place(spec.role.upper(), spec.label, spec.role.upper(), single_band=spec.max_bands == 1)
-        for spec in card.inputs
+    roles = {spec.role: _place(spec) for spec in card.inputs}
+    if not has_references(card):
+        return tuple(roles.values())
+    del roles["coarse_target"], roles["references"]
+    return (
+        Place("COARSE", tr("Coarse images"), "COARSE_TARGET", matched=True),
+        Place("FINE", tr("Fine images"), "FINE_REFERENCES", several=True, matched=True),
+        *roles.values(),
     )
+
+
+def _place(spec: InputSpec) -> Place:
+    """Of an image that is the only one of its kind."""
+    name, single = spec.role.upper(), spec.max_bands == 1
+    return Place(name, spec.label, name, single_band=single, codes=spec.role == CLASS_LAYER)
 
 
 def has_references(card: Card) -> bool:
@@ -125,7 +133,9 @@ def _with_help(
 
 def _inputs(spec: InputSpec) -> Iterator[QgsProcessingParameterDefinition]:
     if spec.role != "references":
-        layer = QgsProcessingParameterRasterLayer(spec.role.upper(), spec.label)
+        layer = QgsProcessingParameterRasterLayer(
+            spec.role.upper(), spec.label, None, spec.optional
+        )
         yield _with_help(layer, spec.help)
         return
     for name, label, text in (
@@ -204,11 +214,12 @@ def _bands(place: Place) -> QgsProcessingParameterDefinition:
 
 def _radiometry(place: Place) -> Iterator[QgsProcessingParameterDefinition]:
     title = place.title
-    settings = [
+    scale = [
         ("SCALE", tr("{0}: scale"), tr("Physical value = stored value × scale + offset.")),
         ("OFFSET", tr("{0}: offset"), tr("See the scale.")),
-        ("NODATA", tr("{0}: nodata value"), tr("Stored value that means no data.")),
     ]
+    nodata = ("NODATA", tr("{0}: nodata value"), tr("Stored value that means no data."))
+    settings = [nodata] if place.codes else [*scale, nodata]
     for name, label, text in settings:
         number = QgsProcessingParameterNumber(
             f"{place.prefix}_{name}", label.format(title), _DOUBLE, None, optional=True
