@@ -205,6 +205,37 @@ def test_what_is_wrong_in_a_card_is_named_with_its_path(write_card, changes, sen
     assert str(raised.value).endswith("Mend the file.")
 
 
+def inputs_with(*more):
+    raw = json.loads((MODELS / "spatiotemporal" / "starfm.json").read_text(encoding="utf-8"))
+    return [*raw["inputs"], *more]
+
+
+LAYER = {"role": "class_layer", "label": "Class layer", "optional": True, "max_bands": 1}
+
+
+def test_optional_inputs_may_follow_those_of_the_family(write_card):
+    card = read_card(write_card(inputs=inputs_with(LAYER)))
+    assert card.input("class_layer").optional
+    assert not card.input("coarse_target").optional
+
+
+@pytest.mark.parametrize(
+    ("inputs", "sentence"),
+    [
+        (inputs_with({**LAYER, "optional": False}), "after which optional ones may follow"),
+        ([LAYER, *inputs_with()], "after which optional ones may follow"),
+        (
+            inputs_with({**LAYER, "role": "window"}),
+            "an input and a parameter are both called 'window'",
+        ),
+    ],
+    ids=["not optional", "first", "name of a parameter"],
+)
+def test_other_inputs_are_refused(write_card, inputs, sentence):
+    with pytest.raises(CardError, match=sentence):
+        read_card(write_card(inputs=inputs))
+
+
 def test_a_card_that_is_no_json_is_named(tmp_path):
     path = tmp_path / "broken.json"
     path.write_text("{", encoding="utf-8")

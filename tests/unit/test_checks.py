@@ -313,3 +313,35 @@ def test_an_image_that_could_not_be_opened_does_not_stop_the_other_checks(fusion
 def test_names_of_sources_belong_to_the_fields_of_the_form():
     assert place_of("coarse 2") == place_of("fine 1") == "references"
     assert place_of("coarse_target") == "coarse_target"
+
+
+# --- optional inputs ------------------------------------------------------------------------------
+
+
+def with_classes(job, infos, **more):
+    """The job as one of FSDAF with a class layer of one band, and what is known of the layer."""
+    layer = RasterSource("/data/k.tif")
+    job = replace(job, model="fsdaf", inputs={**job.inputs, "class_layer": layer})
+    return job, {**infos, "class_layer": info(**{"label": "k.tif", "bands": 1, **more})}
+
+
+def test_an_optional_input_may_be_missing_or_have_fewer_bands(fusion):
+    job, infos = fusion
+    assert first_error(findings(replace(job, model="fsdaf"), infos)) is None
+    assert not [f for f in findings(*with_classes(job, infos)) if f.place == "class_layer"]
+
+
+def test_an_optional_input_is_checked_like_others(fusion):
+    job, infos = fusion
+    sentence = "FSDAF takes 1 band of k.tif, 3 are chosen. Choose fewer."
+    assert said(*with_classes(job, infos, bands=3), ERROR, "class_layer", sentence)
+    away = with_classes(job, infos, extent=(0.0, 0.0, 1.0, 1.0))
+    assert said(*away, ERROR, "class_layer", "k.tif does not overlap f1.tif")
+    unknown = with_classes(job, infos, extent=None, same_crs=False)
+    assert said(*unknown, ERROR, "class_layer", "k.tif cannot be transformed")
+
+
+def test_where_the_class_layer_ends_classes_are_guessed_and_nothing_is_lost(fusion):
+    job, infos = with_classes(*fusion, height=160)
+    sentence = "k.tif covers 50% of f1.tif. The classes of the rest are guessed from the fine image"
+    assert said(job, infos, WARNING, "class_layer", sentence)
