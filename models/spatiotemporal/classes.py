@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ..base import Progress, SceneReader, Tile
 from ..cards import CLASS_LAYER
@@ -83,8 +82,8 @@ class Classes:
 
         def of_pixels(tile: Tile) -> Tensor:
             known = tile.masks["fine_references"][self.pair].all(dim=0)
-            onehot = functional.one_hot(self(tile), self.count).permute(2, 0, 1).float()
-            return onehot.masked_fill(~known, torch.nan)
+            mine = self(tile) == torch.arange(self.count)[:, None, None]
+            return mine.float().masked_fill_(~known, torch.nan)
 
         return scene.average(of_pixels, progress)
 
