@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ _FEW = 4.0  # cells at which the pattern of change is half believed
 _NOISE_SHARE = 0.5  # of the reference's own mismatch that counts as noise
 _LEARN_CELLS = 500
 _FEWEST = 6
+_SAMPLE, _STRIDE = 500_000, 4  # pixels to size a change by; of those each fourth row and column
 _MARGIN = 0.25  # a result may leave the range of the inputs by this share of it
 
 
@@ -102,28 +103,41 @@ class Gpx(FusionModel):
         shrink = _shrinkage(int(known.sum()))
         members: list[_Member] = []
         logs: list[Tensor] | None = None
-        rms = torch.zeros(len(mean))
         for order, (length, share, seed) in enumerate(_MEMBERS):
 
             def part(done: float, order: int = order) -> None:
                 progress((order + done) / len(_MEMBERS))
 
-            member, logs, size = self._learn_member(
+            member, logs = self._learn_member(
                 _Request(scene, number, observation, change - mean[:, None, None], spread, middle,
                          whitening, length, share, seed, logs), part,
             )  # fmt: skip
             members.append(member)
-            rms += size / len(_MEMBERS)
-        move = ((shrink * rms) ** 2 + mean**2).sqrt()
         to = self.device
         moved = [_Member(*(t.to(to) for t in (m.frequencies, m.phases, m.means, shrink * m.fields)))
                  for m in members]  # fmt: skip
-        return _Pair(observation.shift, whitening.to(to), middle.to(to), spread.to(to), moved,
-                     mean.to(to), (1 / (move.to(to) + self._stats.floor)))  # fmt: skip
+        learnt = _Pair(observation.shift, whitening.to(to), middle.to(to), spread.to(to), moved,
+                       mean.to(to), torch.ones_like(mean, device=to))  # fmt: skip
+        if scene.pairs == 1:
+            return learnt
+        size = self._typical_size(scene, number, learnt)
+        return replace(learnt, weight=1 / (size + self._stats.floor))
 
-    def _learn_member(
-        self, ask: _Request, progress: Progress
-    ) -> tuple[_Member, list[Tensor], Tensor]:
+    def _typical_size(self, scene: SceneReader, number: int, pair: _Pair) -> Tensor:
+        """(bands,) root mean square of a pair's change over a sample of fine pixels."""
+        total = torch.zeros(len(pair.mean), device=self.device)
+        count, some = 0, slice(None, None, _STRIDE)
+        for tile in scene.sample(_SAMPLE):
+            at = tile.to(self.device)
+            known = at.masks["fine_references"][number].all(dim=0)
+            smooth = bilateral(at["fine_references"][number], known, pair.range)
+            places = scene.cell_positions(tile, pair.shift).to(self.device)
+            change = self._change(pair, smooth[:, some, some], places[:, some, some])
+            change = (change + pair.mean[:, None, None])[:, known[some, some]]
+            total, count = total + change.square().sum(dim=1), count + change.shape[1]
+        return (total / max(count, 1)).sqrt()
+
+    def _learn_member(self, ask: _Request, progress: Progress) -> tuple[_Member, list[Tensor]]:
         bands = len(ask.middle)
         frequencies, phases = _random_features(bands, ask.length, ask.seed)
 
@@ -161,7 +175,7 @@ class Gpx(FusionModel):
             fields.append(coefficient_fields(views, shape, values, noise, log))
         stacked = torch.stack(fields)
         member = _Member(frequencies, phases, means.float(), stacked)
-        return member, logs, _predicted_size(views, stacked, usable)
+        return member, logs
 
     def _log(
         self, views: Views, values: Tensor, usable: Tensor, noise: float, start: Tensor
@@ -181,7 +195,8 @@ class Gpx(FusionModel):
         for number, pair in enumerate(self._pairs):
             smooth = bilateral(fine[number], valid[number], pair.range)
             answer = fine[number] + _SMOOTH_SHARE * (smooth - fine[number])
-            answer = answer + self._change(pair, smooth, tile) + pair.mean[:, None, None]
+            places = self._scene.cell_positions(tile, pair.shift).to(self.device)
+            answer = answer + self._change(pair, smooth, places) + pair.mean[:, None, None]
             weight = pair.weight[:, None, None] * valid[number]
             total, weights = total + weight * answer, weights + weight
         span = (self._stats.high - self._stats.low)[:, None, None]
@@ -189,9 +204,8 @@ class Gpx(FusionModel):
         high = self._stats.high[:, None, None] + _MARGIN * span
         return torch.minimum(torch.maximum(total / weights, low), high)
 
-    def _change(self, pair: _Pair, smooth: Tensor, tile: Tile) -> Tensor:
+    def _change(self, pair: _Pair, smooth: Tensor, places: Tensor) -> Tensor:
         """(bands, rows, cols): change beyond the mean, averaged over the members."""
-        places = self._scene.cell_positions(tile, pair.shift).to(self.device)
         linear = _whiten(smooth, pair.middle, pair.whitening)
         change = torch.zeros_like(smooth)
         for member in pair.members:
@@ -237,14 +251,6 @@ def _shrinkage(cells: int) -> float:
 def _lattice(shape: tuple[int, int]) -> Tensor:
     rows, cols = (torch.arange(n, dtype=torch.float64) for n in shape)
     return torch.cartesian_prod(rows, cols)
-
-
-def _predicted_size(views: Views, fields: Tensor, usable: Tensor) -> Tensor:
-    """(bands,) root mean square of the change that the cells would see."""
-    ones = torch.ones(len(views.places), 1, dtype=torch.float64)
-    features = torch.cat([views.linear, views.fourier, ones], dim=1)[usable].float()
-    change = torch.einsum("cf,bfc->bc", features, fields.flatten(2)[:, :, usable])
-    return change.square().mean(dim=1).sqrt()
 
 
 def _whitening(scene: SceneReader, pair: int) -> tuple[Tensor, Tensor, Tensor]:
