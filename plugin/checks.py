@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ..models.cards import CLASS_LAYER, Card
 from ..models.errors import InputError
-from .grid import RasterInfo, overlap, pixel_size, placement, window_of
+from .grid import RasterInfo, Window, overlap, pixel_size, placement, window_of
 from .job import Job, RasterSource, parse_date
 
 ERROR, WARNING, INFO = "error", "warning", "info"
@@ -234,11 +234,14 @@ def _grids(job: Job, card: Card, infos: Mapping[str, RasterInfo]) -> Iterator[Fi
     coarse = "coarse_target" if card.family == "spatiotemporal" else "multispectral"
     if coarse in infos and coarse in job.sources:
         yield from _ratio(job, card, coarse, infos[coarse], fine)
+    yield from _swapped(job, infos, fine)
+    window = Window(0, 0, fine.height, fine.width)
     if job.extent is not None:
         try:
-            window_of(job.extent, fine.transform, fine.width, fine.height)
+            window = window_of(job.extent, fine.transform, fine.width, fine.height)
         except InputError as error:
             yield Finding(ERROR, "extent", str(error))
+    yield from _search_window(job, card, min(window.rows, window.cols))
 
 
 def _against(name: str, info: RasterInfo, fine: RasterInfo, rest: str) -> Iterator[Finding]:
@@ -319,6 +322,33 @@ def _ratio(
             f"made for {card.ratio['min']:g} to {card.ratio['max']:g}. Look at the result with "
             "care.",
         )  # fmt: skip
+
+
+def _swapped(job: Job, infos: Mapping[str, RasterInfo], fine: RasterInfo) -> Iterator[Finding]:
+    """Pairs whose coarse image has the smaller pixels; the grid may be that of such a pair."""
+    for number in range(1, len(job.references) + 1):
+        names = [f"{kind} {number}" for kind in ("coarse", "fine")]
+        try:
+            size, other = (sum(coarse_ratio(job, name, infos[name], fine)) for name in names)
+        except (KeyError, InputError):
+            continue  # said by who opened the image or by _against
+        if size < 0.99 * other:
+            yield Finding(
+                ERROR, "references",
+                f"The coarse image {infos[names[0]].label} of pair {number} has smaller pixels "
+                f"than its fine {infos[names[1]].label} (ratio {size / other:.2f}). Swap them.",
+            )  # fmt: skip
+
+
+def _search_window(job: Job, card: Card, side: int) -> Iterator[Finding]:
+    for spec in card.parameters:
+        size = job.parameters.get(spec.name, spec.default)
+        if card.halo == {"half_of": spec.name} and isinstance(size, int) and size > side:
+            yield Finding(
+                INFO, f"parameter:{spec.name}",
+                f"{spec.label} is {size} {spec.unit}, but the image has only {side} on one side. "
+                "What lies beyond its border is left out; a smaller window is faster.",
+            )  # fmt: skip
 
 
 def _output(job: Job, card: Card, infos: Mapping[str, RasterInfo]) -> Iterator[Finding]:

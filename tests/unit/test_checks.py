@@ -230,6 +230,59 @@ def test_swapped_images_are_refused_with_the_ratio(sharpening):
     assert said(job, infos, ERROR, "multispectral", "(ratio 0.25). Swap")
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_pair_whose_images_are_swapped_is_refused_with_its_number(fusion, number):
+    job, infos = fusion
+    job = with_pairs(job, "2024-05-12", "2024-08-12")
+    infos.update({"coarse 2": replace(COARSE, label="c2.tif"), "fine 2": info(label="f2.tif")})
+    assert findings(job, infos) == []
+    coarse, fine = f"coarse {number}", f"fine {number}"
+    infos[coarse], infos[fine] = infos[fine], infos[coarse]
+    sentence = (
+        f"The coarse image {infos[coarse].label} of pair {number} has smaller pixels than its "
+        f"fine {infos[fine].label} (ratio 0.06). Swap them."
+    )
+    assert first_error(findings(job, infos)) == sentence
+    assert said(job, infos, ERROR, "references", sentence)
+
+
+def test_a_pair_of_other_units_of_length_is_not_taken_for_swapped(fusion):
+    job, infos = fusion
+    # Degrees: numerically much smaller pixels, but 480 m wide in the CRS of the fine image.
+    geographic = scale(UTM, 16 / 111_000, 16 / 111_000)
+    infos["coarse 1"] = info(
+        geographic, 20, 20, crs="EPSG:4326", same_crs=False, pixel=(480.0, 480.0),
+        extent=COARSE.extent, label="c.tif",
+    )  # fmt: skip
+    assert first_error(findings(job, infos)) is None
+
+
+def test_a_window_larger_than_the_image_is_told_beside_its_field(fusion):
+    job, infos = fusion
+    wide = replace(job, parameters={"window": 301})
+    assert findings(wide, infos) == []
+    infos["fine 1"] = info(width=320, height=300, label="f1.tif")
+    sentence = (
+        "Search window is 301 fine pixels, but the image has only 300 on one side. What lies "
+        "beyond its border is left out; a smaller window is faster."
+    )
+    assert said(wide, infos, INFO, "parameter:window", sentence)
+    left, bottom, right, _ = infos["fine 1"].extent
+    strip = replace(job, extent=(left, bottom, right, bottom + 10 * 30))
+    assert said(strip, infos, INFO, "parameter:window", "is 51 fine pixels, but the image has only")
+
+
+def test_fewer_pairs_than_a_method_needs_are_refused_with_both_numbers(fusion):
+    job, infos = fusion
+    job = with_pairs(replace(job, model="estarfm"), "2024-05-12")
+    sentence = (
+        "ESTARFM needs at least 2 reference pairs, got 1. Add a coarse and a fine image of the "
+        "same day."
+    )
+    assert first_error(findings(job, infos)) == sentence
+    assert said(job, infos, ERROR, "references", sentence)
+
+
 def test_a_ratio_the_method_is_not_made_for_is_a_warning(sharpening):
     job, infos = sharpening
     infos["multispectral"] = info(scale(UTM, 16, 16), 20, 20, label="ms.tif")
