@@ -93,7 +93,10 @@ class SceneReader(Protocol):
 
     @property
     def days(self) -> tuple[float, ...]:
-        """Days of every reference pair from the target date; empty without dates or pairs."""
+        """Days from the target date to every reference pair, negative before it.
+
+        Empty without dates or pairs; a pair without a date has the mean distance of the others.
+        """
 
     @property
     def pairs(self) -> int:

@@ -109,9 +109,21 @@ def find_classes(scene: SceneReader, pair: int, count: int | None) -> Classes:
     if label is not None:
         return _given_classes(scene, pair, label)
     learnt = learn_classes(scene, pair, count)
-    found = len(learnt.centres)
-    note = f"{found} classes of land cover were found in the fine reference."
-    return Classes(learnt, pair, note)
+    return Classes(learnt, pair, _note(len(learnt.centres), count))
+
+
+def _note(found: int, wanted: int | None) -> str:
+    if found == 1:
+        return (
+            "The fine reference has the same values everywhere, so all of it is one class of land "
+            "cover. Choose another date to see classes apart."
+        )
+    if wanted is not None and found < wanted:
+        return (
+            f"{found} classes of land cover were found in the fine reference, not {wanted}: it "
+            "has no more different values."
+        )
+    return f"{found} classes of land cover were found in the fine reference."
 
 
 def _given_classes(scene: SceneReader, pair: int, label: str) -> Classes:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..base import FusionModel, Progress, SceneReader, Tile
-from .pairs import nearness
+from .pairs import by_nearness
 
 
 class CopyFine(FusionModel):
@@ -26,7 +26,7 @@ class CopyFine(FusionModel):
 
     def fuse(self, tile: Tile) -> Tensor:
         fine, valid = tile["fine_references"], tile.masks["fine_references"]
-        near = nearness(self._days, len(fine), self.device) * valid
-        best = near.argmax(dim=0, keepdim=True)
-        result = fine.gather(0, best)[0]
+        order = by_nearness(self._days, len(fine))
+        first = valid[order].to(torch.uint8).argmax(dim=0, keepdim=True)
+        result = fine[order].gather(0, first)[0]
         return result.where(valid.any(dim=0), torch.nan)

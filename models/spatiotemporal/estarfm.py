@@ -113,11 +113,13 @@ class Estarfm(FusionModel):
         """(bands, rows, cols): slope of fine against coarse where it is significant, else 1."""
         pairs, bands = fine.shape[:2]
         maps = torch.cat(
-            [fine.sum(0), coarse.sum(0), coarse.square().sum(0), (fine * coarse).sum(0),
-             fine.square().sum(0), coarse[0], coarse[-1]]
+            [fine.sum(0), coarse.square().sum(0), (fine * coarse).sum(0), fine.square().sum(0),
+             *coarse]
         )  # fmt: skip
         sums = similar.weighted_sum(maps, ones).double()
-        f, c, cc, fc, ff, first, last = sums.reshape(7, bands, *sums.shape[-2:])
+        f, cc, fc, ff, *each = sums.reshape(4 + pairs, bands, *sums.shape[-2:])
+        every = torch.stack(each)
+        c = every.sum(dim=0)
         count = (similar.found.sum(dim=0) * pairs).clamp(min=1).double()
         var_c, var_f = cc - c * c / count, ff - f * f / count
         cov = fc - f * c / count
@@ -127,7 +129,7 @@ class Estarfm(FusionModel):
         # Two-sided 5 % point of Student's t to 0.5 % from 8 degrees of freedom on.
         t = 1.96 + 2.72 / freedom
         significant = explained >= t.square() / (t.square() + freedom)
-        moved = (first - last).abs() * pairs / count
+        moved = (every.amax(dim=0) - every.amin(dim=0)) * pairs / count
         enough = moved >= self.parameters["change"] * self._stats.spread.mean(0)[:, None, None]
         good = significant & enough & (slope > 0) & (slope <= _STEEPEST)
         return slope.where(good, 1.0).float()

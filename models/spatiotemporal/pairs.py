@@ -6,13 +6,22 @@ import torch
 from torch import Tensor
 
 
+def by_nearness(days: tuple[float, ...], pairs: int) -> list[int]:
+    """Indices of all pairs, the nearest in time first, of two as near the earlier.
+
+    As the user listed them where dates are not known.
+    """
+    known = days or (0.0,) * pairs
+    return sorted(range(pairs), key=lambda pair: (abs(known[pair]), known[pair]))
+
+
 def nearest_pair(days: tuple[float, ...]) -> int:
     """Index of the pair nearest in time; the first where dates are not known."""
-    return min(range(len(days)), key=days.__getitem__) if days else 0
+    return by_nearness(days, len(days) or 1)[0]
 
 
 def nearness(days: tuple[float, ...], pairs: int, device: torch.device) -> Tensor:
-    """(pairs, 1, 1, 1) inverse of the days; all alike where dates are not known."""
+    """(pairs, 1, 1, 1) inverse of the distance; all alike where dates are not known."""
     known = torch.tensor(days or [1.0] * pairs, dtype=torch.float32, device=device)
     # Half a day at least: a pair of the target date itself must not weigh infinitely.
-    return (1 / known.clamp(min=0.5))[:, None, None, None]
+    return (1 / known.abs().clamp(min=0.5))[:, None, None, None]
