@@ -51,7 +51,8 @@ class Neighbours:
         """(N, rows, cols) distance from the pixel, in pixels; 0 where there is no neighbour."""
         offset = torch.arange(-self.radius, self.radius + 1.0, device=self.place.device)
         table = torch.hypot(offset[:, None], offset[None, :]).flatten()
-        return table[self.place.clamp(min=0)].where(self.found, 0.0)
+        # The place -1 takes the last entry.
+        return torch.cat([table, table.new_zeros(1)])[self.place]
 
     def weighted_sum(self, values: Tensor, weights: Tensor) -> Tensor:
         """Sum of weight * value over the neighbours of every pixel.
@@ -112,8 +113,9 @@ def find_neighbours(
         slice(window.radius, usable.shape[1] - window.radius),
     )
     lost = ~usable[core]
-    place, score = place.masked_fill(lost, -1), score.masked_fill(lost, 0.0)
-    return Neighbours(place, score, window.radius, backend)
+    return Neighbours(
+        place.masked_fill_(lost, -1), score.masked_fill_(lost, 0.0), window.radius, backend
+    )
 
 
 def _find_torch(

@@ -29,7 +29,7 @@ def _insert(kept, where, shifted, moved, score, place):  # type: ignore[no-untyp
 
 
 @numba.njit(parallel=True, cache=True, fastmath=_FLAGS)
-def search_kernel(  # type: ignore[no-untyped-def]
+def search_kernel(  # type: ignore[no-untyped-def]  # noqa: PLR0912
     features, down, across, limit, places, scores
 ):
     """See ``neighbours.find_neighbours``; the last two arrays, (rows, cols, N), are filled in.
