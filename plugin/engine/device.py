@@ -71,7 +71,7 @@ def tile_memory_bytes(limit_mb: int | None) -> float:
 
 def cache_bytes(limit_mb: int | None) -> int:
     """Memory for GDAL's blocks, which would else take a twentieth of the machine's."""
-    return int(min(max(budget_mb(limit_mb) / 4, 32), 1024) * 2**20)
+    return int(min(max(budget_mb(limit_mb) / 4, 32), 256) * 2**20)
 
 
 def peak_memory_mb(device: torch.device) -> float:
