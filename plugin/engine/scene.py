@@ -15,10 +15,12 @@ from torch import Tensor
 from ...models.base import ObservationModel, Progress, Tile
 from ...models.cards import CLASS_LAYER, Card
 from ...models.errors import InputError
+from ...models.spatiotemporal.pairs import nearest_pair
 from ..checks import INFO, WARNING, check_job, coarse_ratio, first_error, same_file
 from ..grid import Window, shift, window_of
 from ..job import Job, parse_date
 from .cells import CellGrid, CellMeans, block_cells, native_cells, native_values
+from .detail import swapped_pairs
 from .observation import REGION, CellViews, Observation, estimate
 from .radiometry import Harmonisation, harmonise
 from .raster import Grid, Raster, info_of, open_dataset, placed_transform, transform_of
@@ -88,7 +90,7 @@ class Scene:
             return ()
         known = [abs((day - target).days) for day in pairs if day]
         usual = sum(known) / len(known)
-        return tuple(float(abs((day - target).days)) if day else usual for day in pairs)
+        return tuple(float((day - target).days) if day else usual for day in pairs)
 
     @property
     def pairs(self) -> int:
@@ -97,8 +99,7 @@ class Scene:
     @property
     def nearest_pair(self) -> int:
         """Index of the reference pair nearest in time to the target."""
-        days = self.days
-        return min(range(len(days)), key=days.__getitem__) if days else 0
+        return nearest_pair(self.days)
 
     @property
     def template(self) -> Raster:
@@ -188,16 +189,16 @@ class Scene:
             f"{label} consists of blocks of {found} x {found} fine pixels; they are taken for its "
             "original cells."
             if found
-            else f"The original cell size of {label} is not known. The trust check uses blocks of "
-            f"{_USUAL_RATIO} x {_USUAL_RATIO} fine pixels; state the cell size to make it exact."
+            else f"The original cell size of {label} is not known; cells of {_USUAL_RATIO} x "
+            f"{_USUAL_RATIO} fine pixels are assumed. State the cell size if it is another."
         )
         return found or _USUAL_RATIO
 
     def _block_size(self) -> int | None:
         """Side of the blocks of equal values in a coarse image resampled by nearest neighbour."""
         window = Window(0, 0, min(self.grid.rows, 512), min(self.grid.cols, 512))
-        values = self.rasters[self.main_coarse].read(window)[0]
-        changes = (values[:, 1:] != values[:, :-1]).any(axis=0).nonzero()[0]
+        values = np.nan_to_num(self.rasters[self.main_coarse].read(window))
+        changes = (values[..., 1:] != values[..., :-1]).any(axis=(0, 1)).nonzero()[0]
         gaps = [int(gap) for gap in changes[1:] - changes[:-1]]
         if len(gaps) < 3:
             return None
@@ -239,6 +240,8 @@ class Scene:
         self._cells = {name: means.means(coverage) for name, means in averaged.items()}
         if self.job.references:
             self._harmonise()
+            if self.cells.native is None:
+                self.warnings += swapped_pairs(self.rasters, self.pairs)
 
     def _check_valid(self, name: str, count: Tensor, whole: bool) -> None:
         if whole and not count.any():
