@@ -26,7 +26,7 @@ class CopyFine(FusionModel):
 
     def fuse(self, tile: Tile) -> Tensor:
         fine, valid = tile["fine_references"], tile.masks["fine_references"]
-        order = by_nearness(self._days, len(fine))
+        order = torch.tensor(by_nearness(self._days, len(fine)), device=self.device)
         first = valid[order].to(torch.uint8).argmax(dim=0, keepdim=True)
         result = fine[order].gather(0, first)[0]
         return result.where(valid.any(dim=0), torch.nan)
