@@ -106,13 +106,23 @@ class SceneReader(Protocol):
         """What the user calls the image of a role; None where none was given."""
 
     def sample(self, max_pixels: int = 4_000_000) -> Iterator[Tile]:
-        """Tiles without halo, spread evenly over the scene; all of it when it is small."""
+        """Tiles without halo, spread evenly over the scene; all of it when it is small.
+
+        They hold all roles but the coarse ones: see ``cell_values`` for those.
+        """
 
     def cell_values(self, name: str) -> Tensor:
         """(bands, cell_rows, cell_cols): an image over the native coarse cells, NaN for nodata.
 
         Their own values for a coarse image, means over each cell for a fine one. ``name`` is a
         role, or ``coarse 1``, ``fine 1`` and so on for a reference pair.
+        """
+
+    def cell_samples(self, name: str) -> Tensor:
+        """(bands, cell_rows, cell_cols): what the cells saw, NaN for nodata.
+
+        As ``cell_values``, but of a coarse image that was resampled to the fine grid beforehand the
+        values at the cells' centres: means over the cells would be blurred once more.
         """
 
     def cell_positions(self, tile: Tile, shift: tuple[float, float] = (0.0, 0.0)) -> Tensor:
@@ -125,8 +135,8 @@ class SceneReader(Protocol):
     def average(self, image: Callable[[Tile], Tensor], progress: Progress) -> Tensor:
         """(bands, cell_rows, cell_cols): means over cells of an image made from every tile.
 
-        ``image`` gives (bands, rows, cols) for a tile without halo, NaN for nodata. All of the
-        scene is read, so this costs a pass over it.
+        ``image`` gives (bands, rows, cols) for a tile without halo and coarse images, NaN for
+        nodata. All of the scene is read, so this costs a pass over it.
         """
 
     def observation(self, pair: int) -> ObservationModel:
@@ -142,7 +152,8 @@ class SceneReader(Protocol):
         """(bands, cell_rows, cell_cols): what the cells see of an image made from every tile.
 
         ``image`` gives (bands, rows, cols) and where it is valid, (rows, cols), for a tile with
-        its halo. NaN where a quarter of the PSF or more saw nothing valid.
+        its halo and without coarse images. NaN where a quarter of the PSF or more saw nothing
+        valid.
         """
 
 

@@ -16,6 +16,7 @@ from ..models.errors import InputError
 
 VERSION = 1
 HARMONISE = ("auto", "always", "never")
+COREGISTER = ("never", "auto")
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class Job:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps`` …
         harmonise: Fit the coarse images' radiometry to the fine one's, per band: ``auto`` (only
             when the units clearly differ), ``always`` or ``never``.
+        coregister: ``auto`` moves coarse images that lie off the fine ones, ``never`` does not.
         backend: Kernel of the windowed search: ``auto``, ``numba``, ``torch`` or ``triton``.
         limits: Memory, tile and thread limits.
     """
@@ -105,6 +107,7 @@ class Job:
     extent: tuple[float, float, float, float] | None = None
     device: str = "auto"
     harmonise: str = "auto"
+    coregister: str = COREGISTER[0]
     backend: str = "auto"
     limits: Limits = field(default_factory=Limits)
     version: int = VERSION
@@ -177,6 +180,7 @@ class Job:
             extent=None if extent is None else _extent(extent),
             device=_text(raw, "device", "auto"),
             harmonise=_choice(raw, "harmonise", HARMONISE),
+            coregister=_choice(raw, "coregister", COREGISTER),
             backend=_text(raw, "backend", "auto"),
             limits=_limits(raw.get("limits", {})),
         )

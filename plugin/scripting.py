@@ -38,7 +38,7 @@ from qgis.PyQt import sip
 from ..models.cards import find_card, load_cards
 from ..models.errors import FusionError, InputError, OutputError
 from .checks import first_error
-from .job import HARMONISE, Job, Limits
+from .job import COREGISTER, HARMONISE, Job, Limits
 from .layers.inspect import inspect
 from .layers.publish import dress, publish, result_name
 from .layers.request import Image, JobOptions, build_job
@@ -69,6 +69,7 @@ def fuse(  # noqa: PLR0913 (each is a keyword that a user may want to give)
     fine_bands: Sequence[int] = (),
     extent: AnyExtent | None = None,
     harmonise: str = "auto",
+    coregister: str = COREGISTER[0],
     device: str = "auto",
     memory_mb: int | None = None,
     output: str | os.PathLike[str] | None = None,
@@ -118,6 +119,7 @@ def fuse(  # noqa: PLR0913 (each is a keyword that a user may want to give)
         extent: Part of the fine image: (xmin, ymin, xmax, ymax) or a QgsRectangle in its CRS, or
             a QgsReferencedRectangle in any.
         harmonise: Fit coarse values to fine ones: ``auto``, ``always`` or ``never``.
+        coregister: Move coarse images that lie off the fine ones: ``never`` or ``auto``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` …
         memory_mb: Memory for tiles and buffers.
         output: GeoTIFF to write; a temporary one when left out.
@@ -140,6 +142,7 @@ def fuse(  # noqa: PLR0913 (each is a keyword that a user may want to give)
         fine_bands=fine_bands,
         extent=extent,
         harmonise=harmonise,
+        coregister=coregister,
         device=device,
         memory_mb=memory_mb,
         output=output,
@@ -217,6 +220,7 @@ class Request:
     fine_bands: Sequence[int] = ()
     extent: AnyExtent | None = None
     harmonise: str = "auto"
+    coregister: str = COREGISTER[0]
     device: str = "auto"
     memory_mb: int | None = None
     output: str | os.PathLike[str] | None = None
@@ -263,7 +267,8 @@ class Request:
             parameters=self.parameters,
             extent=_extent(self.extent),
             device=self.device,
-            harmonise=self._harmonise(),
+            harmonise=_one_of("harmonise", self.harmonise, HARMONISE),
+            coregister=_one_of("coregister", self.coregister, COREGISTER),
             limits=Limits(memory_mb=self.memory_mb),
         )
         images = {role: image for role, image in given.items() if image is not None}
@@ -287,12 +292,11 @@ class Request:
             pairs.append((coarse, fine))
         return pairs
 
-    def _harmonise(self) -> str:
-        if self.harmonise not in HARMONISE:
-            raise InputError(
-                f"harmonise is {self.harmonise!r}. Choose one of: {', '.join(HARMONISE)}."
-            )
-        return self.harmonise
+
+def _one_of(name: str, value: Any, choices: Sequence[str]) -> str:
+    if value not in choices:
+        raise InputError(f"{name} is {value!r}. Choose one of: {', '.join(choices)}.")
+    return str(value)
 
 
 def _image(given: Any, bands: tuple[int, ...], day: Any = None) -> Image | None:

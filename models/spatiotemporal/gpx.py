@@ -91,7 +91,7 @@ class Gpx(FusionModel):
 
     def _learn_pair(self, scene: SceneReader, number: int, progress: Progress) -> _Pair:
         observation = scene.observation(number)
-        change = scene.cell_values("coarse_target") - scene.cell_values(f"coarse {number + 1}")
+        change = scene.cell_samples("coarse_target") - scene.cell_samples(f"coarse {number + 1}")
         spread, middle, whitening = _whitening(scene, number)
         known = torch.isfinite(change).all(dim=0)
         if int(known.sum()) < _FEWEST:
@@ -162,7 +162,7 @@ class Gpx(FusionModel):
             )
         means = fourier[:, usable].mean(dim=1)
         views = Views(linear.T, (fourier - means[:, None]).T, _lattice(shape))
-        coarse = ask.scene.cell_values(f"coarse {ask.pair + 1}").flatten(1).double()
+        coarse = ask.scene.cell_samples(f"coarse {ask.pair + 1}").flatten(1).double()
         logs: list[Tensor] = []
         fields: list[Tensor] = []
         for band in range(bands):

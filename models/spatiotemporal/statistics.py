@@ -38,7 +38,6 @@ def fine_statistics(scene: SceneReader) -> FineStatistics:
     """Collect the figures from a sample of the scene."""
     count = total = squares = torch.zeros((), dtype=torch.float64)
     low, high = torch.full((), torch.inf), torch.full((), -torch.inf)
-    fall = rise = torch.zeros(())
     for tile in scene.sample():
         valid = tile.masks["fine_references"]
         values = tile["fine_references"].double().where(valid, 0.0)
@@ -47,15 +46,23 @@ def fine_statistics(scene: SceneReader) -> FineStatistics:
         squares = squares + values.square().sum(dim=(-2, -1))
         low = torch.minimum(low, _extreme(tile["fine_references"], valid, torch.amin))
         high = torch.maximum(high, _extreme(tile["fine_references"], valid, torch.amax))
-        change = tile["coarse_target"] - tile["coarse_references"]
-        known = tile.masks["coarse_target"] & tile.masks["coarse_references"]
-        fall = torch.minimum(fall, _extreme(change, known, torch.amin))
-        rise = torch.maximum(rise, _extreme(change, known, torch.amax))
     mean = total / count.clamp(min=1)
     spread = (squares / count.clamp(min=1) - mean.square()).clamp(min=0).sqrt()
     level = mean.mean(dim=0).float()
     floor = (1e-6 * level.abs()).clamp(min=1e-9)
+    fall, rise = _coarse_change(scene)
     return FineStatistics(level, spread.float(), low + fall, high + rise, floor)
+
+
+def _coarse_change(scene: SceneReader) -> tuple[Tensor, Tensor]:
+    """(bands,) largest fall, 0 or less, and largest rise that the cells saw since any reference."""
+    target = scene.cell_values("coarse_target")
+    change = torch.stack(
+        [target - scene.cell_values(f"coarse {pair + 1}") for pair in range(scene.pairs)]
+    )
+    known = torch.isfinite(change)
+    fall, rise = _extreme(change, known, torch.amin), _extreme(change, known, torch.amax)
+    return fall.clamp(max=0), rise.clamp(min=0)
 
 
 def _extreme(image: Tensor, known: Tensor, which: Callable[..., Tensor]) -> Tensor:

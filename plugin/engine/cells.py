@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.warp import transform as transform_points
 from torch import Tensor
+from torch.nn import functional
 
 from ..grid import Transform, Window, apply, invert, scale, shift
 from .raster import Grid, Raster
@@ -176,6 +177,35 @@ def native_values(raster: Raster, cells: CellGrid) -> Tensor:
     return torch.cat(strips, dim=1)
 
 
+class CellCentres:
+    """Values of an image at the centres of the cells.
+
+    For a coarse image that was interpolated to the fine grid beforehand: the mean over a cell would
+    blur it once more.
+    """
+
+    def __init__(self, cells: CellGrid, bands: int) -> None:
+        self._shape = bands, cells.rows, cells.cols
+        self._values = torch.full((bands, cells.count), torch.nan)
+        self._centres = cells.centres().flatten(1)
+
+    def add(self, values: Tensor, window: Window) -> None:
+        """Add a window: (bands, rows, cols) with NaN for nodata."""
+        row, col = self._centres[0] - window.row, self._centres[1] - window.col
+        inside = (row >= 0) & (row < window.rows) & (col >= 0) & (col < window.cols)
+        places = torch.stack([col / window.cols, row / window.rows], dim=-1)[inside] * 2 - 1
+        if len(places):
+            sampled = functional.grid_sample(
+                values[None], places[None, None].to(values), mode="bilinear",
+                padding_mode="border", align_corners=False,
+            )  # fmt: skip
+            self._values[:, inside] = sampled[0, :, 0]
+
+    def values(self) -> Tensor:
+        """(bands, cell_rows, cell_cols); NaN for nodata and outside."""
+        return self._values.reshape(self._shape)
+
+
 class CellMeans:
     """Running means of a fine image over coarse cells."""
 
@@ -184,8 +214,12 @@ class CellMeans:
         self._sums = torch.zeros(bands, cells.count, dtype=torch.float64)
         self._counts = torch.zeros(bands, cells.count, dtype=torch.float64)
 
-    def add(self, values: Tensor, index: Tensor) -> None:
-        """Add a window: (bands, rows, cols) with NaN for nodata, and its cell numbers."""
+    def add(self, values: Tensor, window: Window) -> None:
+        """Add a window: (bands, rows, cols) with NaN for nodata."""
+        self.add_at(values, self.cells.index(window))
+
+    def add_at(self, values: Tensor, index: Tensor) -> None:
+        """The same where the cell numbers of the pixels, (rows, cols), are known."""
         flat, where = values.reshape(len(values), -1).double().cpu(), index.reshape(-1)
         inside = where >= 0
         flat, where = flat[:, inside], where[inside]

@@ -240,6 +240,7 @@ class _Run:
             },
             "nodata_share": 1 - writer.valid / (rows * cols),
             "harmonisation": scene.harmonisation.report() if scene.harmonisation else None,
+            "observation": [sight.report(scene.ratio) for sight in scene.sights.values()] or None,
             "trust": trust.report(),
             "warnings": warnings,
             "notes": scene.notes + model.notes,

@@ -5,11 +5,7 @@ The only place that opens input rasters. Everything above sees float32 arrays wi
 
 from __future__ import annotations
 
-import html
 import math
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +13,9 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import CRSError, RasterioError
 from rasterio.io import DatasetReader
-from rasterio.transform import Affine
-from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform as transform_points
 from rasterio.windows import Window as RasterioWindow
 
@@ -39,14 +33,9 @@ from ..grid import (
     placement,
 )
 from ..job import RasterSource
+from .views import quiet, warped
 
 Array = NDArray[np.float32]
-
-# Images without CRS are placed in this one; any projected CRS does, nothing is ever reprojected.
-_NOWHERE = CRS.from_epsg(3857)
-# Largest error of a reprojected position in pixels of the image that is read, so in coarse ones;
-# GDAL's own default of 0.125 is 4 fine pixels for MODIS against Landsat.
-_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -86,14 +75,6 @@ def _unusable(source: RasterSource, dataset: DatasetReader) -> str:
     if kind is not None:
         return f"{source.label} holds complex numbers ({kind}). Convert it to real ones first."
     return ""
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without rasterio's warning on files without georeference: the checks say it better."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        yield
 
 
 def _unreadable(source: RasterSource, error: Exception) -> RasterReadError:
@@ -199,9 +180,10 @@ class Raster:
         self.crs = grid.crs if placed or not dataset.crs else dataset.crs
         self.bands = chosen_bands(source, info_of(source, dataset, dataset))
         self.radiometry = self._radiometry()
-        self._masked = self._has_mask()
+        self.masked = self._has_mask()
         self._origin = self._aligned_origin()
-        self._views = list(self._warp(resampling)) if self._origin is None else []
+        self._resampling = resampling
+        self._views = [] if self.aligned else list(warped(self, resampling, (0, 0, 0, 0)))
 
     @property
     def aligned(self) -> bool:
@@ -209,10 +191,39 @@ class Raster:
         return self._origin is not None
 
     def close(self) -> None:
-        for view, warped in self._views:
-            warped.close()
-            view.close()
+        self._close_views()
         self.dataset.close()
+
+    def _close_views(self) -> None:
+        for view, on_grid in self._views:
+            on_grid.close()
+            view.close()
+
+    def move(self, rows: float, cols: float) -> None:
+        """Move the image by so many fine pixels; values at the edge fill what it leaves bare.
+
+        Raises:
+            RasterReadError: The file cannot be read.
+        """
+        (x0, y0), (x1, y1) = (self._in_own_crs(*at) for at in ((0.0, 0.0), (rows, cols)))
+        a, b, c, d, e, f = self.transform
+        col, row = apply(invert((a, b, 0.0, d, e, 0.0)), x1 - x0, y1 - y0)
+        self.transform = (a, b, c + x1 - x0, d, e, f + y1 - y0)
+        bare = [math.ceil(max(side, 0.0)) for side in (row, col, -row, -col)]
+        self._close_views()
+        self._origin = None
+        try:
+            self._views = list(warped(self, self._resampling, (bare[0], bare[1], bare[2], bare[3])))
+        except (RasterioError, OSError) as error:
+            raise _unreadable(self.source, error) from error
+
+    def _in_own_crs(self, rows: float, cols: float) -> tuple[float, float]:
+        """Where a point lies that is so many fine pixels from the middle of the target grid."""
+        grid = self.grid
+        x, y = apply(grid.transform, grid.cols / 2 + cols, grid.rows / 2 + rows)
+        if self.crs != grid.crs:
+            (x,), (y,) = transform_points(grid.crs, self.crs, [x], [y])
+        return x, y
 
     def read(self, window: Window) -> Array:
         """(bands, rows, cols) of a window of the target grid; NaN for nodata and outside.
@@ -261,11 +272,11 @@ class Raster:
             else np.stack([self.dataset.read(band, window=place) for band in self.bands])
         )
         physical = self._physical(values)
-        nodata = np.array([self._nodata_of(band) for band in self.bands])[:, None, None]
+        nodata = np.array([self.nodata_of(band) for band in self.bands])[:, None, None]
         # As GDAL does: nodata written with too few digits still counts.
         with np.errstate(over="ignore", invalid="ignore"):
             physical[np.abs(values - nodata) <= 2e-7 * np.abs(nodata)] = np.nan
-        if self._masked:
+        if self.masked:
             physical[self.dataset.read_masks(self.bands, window=place) == 0] = np.nan
         out[:, rows, cols] = physical
         return out
@@ -273,9 +284,10 @@ class Raster:
     @property
     def stored_nodata(self) -> float:
         """The nodata value as it stands in the file's type; NaN where it has none."""
-        return self._nodata_of(self.bands[0])
+        return self.nodata_of(self.bands[0])
 
-    def _nodata_of(self, band: int) -> float:
+    def nodata_of(self, band: int) -> float:
+        """The stored value that means nodata in a band; NaN where there is none."""
         stated = self.source.nodata
         value = stated if stated is not None else self.dataset.nodatavals[band - 1]
         kind = np.dtype(self.dataset.dtypes[band - 1])
@@ -338,47 +350,6 @@ class Raster:
         wanted = ((col, row), (col + grid.cols, row), (col, row + grid.rows))
         off = max(math.dist(here, there) for here, there in zip(at, wanted))
         return (row, col) if off < 1e-3 else None
-
-    def _warp(self, resampling: str) -> Iterator[tuple[DatasetReader, WarpedVRT]]:
-        """Band by band, its plain view and that view on the target grid.
-
-        One band at a time, since rasterio makes GDAL take a pixel for missing only where all bands
-        of a file miss it: the nodata values of one band would be averaged into its neighbours.
-        """
-        for band in self.bands:
-            with quiet():
-                view = rasterio.open(self._plain_view(band))
-            warped = WarpedVRT(
-                view,
-                src_crs=self.crs or _NOWHERE,
-                src_transform=Affine(*self.transform),
-                crs=self.grid.crs or _NOWHERE,
-                transform=Affine(*self.grid.transform),
-                width=self.grid.cols,
-                height=self.grid.rows,
-                resampling=Resampling[resampling],
-                tolerance=_TOLERANCE,
-                dtype="float32",
-                src_nodata=np.nan,
-                nodata=np.nan,
-            )
-            yield view, warped
-
-    def _plain_view(self, band: int) -> str:
-        """A GDAL VRT of one band, stored values, NaN for all that is missing."""
-        file, nodata = self.dataset, self._nodata_of(band)
-        wide = np.dtype(file.dtypes[band - 1]).name in ("float64", "int32", "uint32")
-        missing = "" if math.isnan(nodata) else f"<NODATA>{nodata!r}</NODATA>"
-        if self._masked:
-            missing += "<UseMaskBand>true</UseMaskBand>"
-        return (
-            f'<VRTDataset rasterXSize="{file.width}" rasterYSize="{file.height}">'
-            f'<VRTRasterBand dataType="{"Float64" if wide else "Float32"}" band="1">'
-            "<NoDataValue>nan</NoDataValue><ComplexSource>"
-            f"<SourceFilename>{html.escape(self.source.path)}</SourceFilename>"
-            f"<SourceBand>{band}</SourceBand>{missing}"
-            "</ComplexSource></VRTRasterBand></VRTDataset>"
-        )
 
 
 def _clip(window: Window, rows: int, cols: int) -> tuple[Window | None, slice, slice]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import date
@@ -19,14 +20,20 @@ from ...models.spatiotemporal.pairs import nearest_pair
 from ..checks import INFO, WARNING, check_job, coarse_ratio, first_error, same_file
 from ..grid import Window, shift, window_of
 from ..job import Job, parse_date
-from .cells import CellGrid, CellMeans, block_cells, native_cells, native_values
+from .alignment import TARGET, Sight, coregister, footprint, moves, offsets, sights
+from .cells import (
+    CellGrid,
+    CellMeans,
+    block_cells,
+    native_cells,
+    native_values,
+)
 from .detail import swapped_pairs
-from .observation import REGION, CellViews, Observation, estimate
+from .observation import CellViews, Observation
 from .radiometry import Harmonisation, harmonise
 from .raster import Grid, Raster, info_of, open_dataset, placed_transform, transform_of
+from .survey import SAMPLE, Kinds, survey
 from .tiles import BLOCK, sample_windows, tile_windows, with_halo
-
-_SAMPLE = 4_000_000  # pixels read for statistics, spread over the scene
 
 _USUAL_RATIO = 16  # MODIS against Landsat: assumed where the coarse cell size cannot be found
 
@@ -50,7 +57,8 @@ class Scene:
         self._files = ExitStack()
         self._means: dict[str, Tensor] = {}
         self._cells: dict[str, Tensor] = {}
-        self._observations: dict[int, Observation] = {}
+        self._samples: dict[str, Tensor] = {}
+        self.sights: dict[str, Sight] = {}
         try:
             self._open()
         except BaseException:
@@ -213,42 +221,37 @@ class Scene:
         Raises:
             InputError: An image has no valid pixel on the target grid.
         """
-        averaged = {
-            name: CellMeans(self.cells, len(raster.bands))
-            for name, raster in self.rasters.items()
-            if name != CLASS_LAYER and not self._is_native(raster)
-        }
-        sums = {name: torch.zeros(2, len(r.bands)).double() for name, r in self.rasters.items()}
-        windows = list(sample_windows(*self.shape, _SAMPLE))
-        for done, window in enumerate(windows, 1):
-            index = self.cells.index(window) if averaged else None
-            for name, raster in self.rasters.items():
-                values = torch.from_numpy(raster.read(window))
-                valid = torch.isfinite(values)
-                sums[name][0] += values.double().where(valid, 0.0).sum(dim=(1, 2))
-                sums[name][1] += valid.sum(dim=(1, 2))
-                if index is not None and name in averaged:
-                    averaged[name].add(values, index)
-            progress(done / len(windows))
-        whole = sum(w.rows * w.cols for w in windows) == self.grid.rows * self.grid.cols
-        for name, (total, count) in sums.items():
-            self._check_valid(name, count, whole)
-            self._means[name] = torch.where(count > 0, total / count.clamp(min=1), 0.0).float()
-        # A cell of the file stands for all its area, so the fine image must cover all of it; where
-        # both images are averaged, they are so over the same part.
-        coverage = 0.5 if self.cells.native is None else 0.9
-        self._cells = {name: means.means(coverage) for name, means in averaged.items()}
+        if self.job.references:
+            self._align()
+        kinds = Kinds(
+            native=[name for name, raster in self.rasters.items() if self._is_native(raster)],
+            resampled=self._coarse_names if self.cells.native is None else [],
+            codes=[CLASS_LAYER],
+        )
+        found = survey(self.rasters, self.cells, kinds, self._measured, progress)
+        self._means, self._cells, self._samples = found.means, found.cells, found.samples
         if self.job.references:
             self._harmonise()
             if self.cells.native is None:
                 self.warnings += swapped_pairs(self.rasters, self.pairs)
 
-    def _check_valid(self, name: str, count: Tensor, whole: bool) -> None:
-        if whole and not count.any():
-            raise InputError(
-                f"{self.rasters[name].source.label} has no valid pixel in the area of the fine "
-                "image: all is nodata. Choose another image, extent or nodata value."
-            )
+    def _align(self) -> None:
+        """See where the coarse images lie, and move them if that is wished."""
+        self.sights = sights(self.rasters, self.cells, self.pairs, self.ratio)
+        if self.job.coregister == "auto":
+            self.sights = coregister(self.sights, self.rasters, self.ratio)
+            target = self.rasters[TARGET]
+            if self.cells.native is not None and self.sights[TARGET].moved:
+                self.cells = native_cells(self.grid, target.transform, target.crs)
+        self.notes += moves(self.sights, self.rasters, self.ratio)
+        self.warnings += offsets(self.sights, self.rasters, self.ratio)
+
+    def _measured(self, name: str, window: Window) -> Tensor:
+        """A window of an image, without the values that a moved one repeats beyond its edge."""
+        values = torch.from_numpy(self.rasters[name].read(window))
+        if name not in self.sights or not self.sights[name].moved:
+            return values
+        return values.masked_fill(footprint(self.rasters[name]).index(window) < 0, torch.nan)
 
     def _is_native(self, raster: Raster) -> bool:
         """Whether the coarse cells are this file's own pixels."""
@@ -268,8 +271,9 @@ class Scene:
         for name in self._coarse_names:
             means = self._means[name][:, None, None]
             self._means[name] = self.harmonisation.apply(means)[:, 0, 0]
-            if name in self._cells:
-                self._cells[name] = self.harmonisation.apply(self._cells[name])
+            for values in (self._cells, self._samples):
+                if name in values:
+                    values[name] = self.harmonisation.apply(values[name])
 
     @property
     def _coarse_names(self) -> list[str]:
@@ -278,7 +282,7 @@ class Scene:
     def cell_values(self, name: str) -> Tensor:
         """(bands, cell_rows, cell_cols): an image over the coarse cells, NaN for nodata.
 
-        The file's own values for a coarse image, means of a sample of the scene for a fine one.
+        The file's own values for a coarse image, means of a sample of the scene for others.
         ``name`` is a role, or ``coarse 1``, ``fine 1`` … for a reference pair.
         """
         if name not in self._cells:
@@ -287,6 +291,14 @@ class Scene:
                 return self.harmonisation.apply(values)
             return values
         return self._cells[name]
+
+    def cell_samples(self, name: str) -> Tensor:
+        """(bands, cell_rows, cell_cols): what the cells saw, NaN for nodata.
+
+        As ``cell_values``, but of a coarse image that was resampled to the fine grid beforehand the
+        values at the cells' centres: means over the cells would be blurred once more.
+        """
+        return self._samples[name] if name in self._samples else self.cell_values(name)
 
     def cell_positions(self, tile: Tile, shift: tuple[float, float] = (0.0, 0.0)) -> Tensor:
         """(2, rows, cols): where a tile's pixels lie among the cells, as row and column."""
@@ -297,14 +309,10 @@ class Scene:
 
     def observation(self, pair: int) -> Observation:
         """Width of the PSF and shift of a pair's coarse image against its fine one."""
-        if pair not in self._observations:
-            rows, cols = min(self.grid.rows, REGION), min(self.grid.cols, REGION)
-            top, left = (self.grid.rows - rows) // 2, (self.grid.cols - cols) // 2
-            fine = self.rasters[f"fine {pair + 1}"].read(Window(top, left, rows, cols))
-            centres = self.cells.centres().flatten(1) - torch.tensor([[top], [left]])
-            coarse = self.cell_values(f"coarse {pair + 1}").flatten(1)
-            self._observations[pair] = estimate(torch.from_numpy(fine), coarse, centres, self.ratio)
-        return self._observations[pair]
+        view = self.sights[f"coarse {pair + 1}"].rest
+        # Cells may be several coarse pixels taken together.
+        more = self.ratio**2 * (self.cells.step**2 - 1) / 12
+        return replace(view, sigma=math.sqrt(view.sigma**2 + more))
 
     def observe(
         self,
@@ -317,20 +325,20 @@ class Scene:
         views = CellViews(self.cells.centres().flatten(1), observation)
         windows = tile_windows(*self.shape, BLOCK // 2)
         for done, window in enumerate(windows, 1):
-            values, known = image(self.tile(with_halo(window, halo)))
+            values, known = image(self.tile(with_halo(window, halo), self._detailed))
             core = slice(halo, -halo or None)
-            views.add(values[:, core, core], known[core, core], window.row, window.col)
+            views.add([values[:, core, core]], known[None, core, core], window.row, window.col)
             progress(done / len(windows))
-        return views.means().reshape(-1, self.cells.rows, self.cells.cols)
+        return views.means()[0].reshape(-1, self.cells.rows, self.cells.cols)
 
     def average(self, image: Callable[[Tile], Tensor], progress: Progress) -> Tensor:
         """(bands, cell_rows, cell_cols): means over cells of an image made from every tile."""
         windows = tile_windows(*self.shape, 2 * BLOCK)
         means: CellMeans | None = None
         for done, window in enumerate(windows, 1):
-            values = image(self.tile(window))
+            values = image(self.tile(window, self._detailed))
             means = means or CellMeans(self.cells, len(values))
-            means.add(values, self.cells.index(window))
+            means.add(values, window)
             progress(done / len(windows))
         if means is None:
             raise InputError("The scene has no pixels. Choose another extent.")
@@ -338,20 +346,26 @@ class Scene:
 
     # --- windows ------------------------------------------------------------------------------
 
-    def sample(self, max_pixels: int = _SAMPLE) -> Iterator[Tile]:
-        """Tiles without halo, spread evenly over the scene; all of it when it is small."""
+    def sample(self, max_pixels: int = SAMPLE) -> Iterator[Tile]:
+        """Tiles without halo and coarse images, spread evenly; all of a scene that is small."""
         for window in sample_windows(*self.shape, max_pixels):
-            yield self.tile(window)
+            yield self.tile(window, self._detailed)
 
-    def tile(self, window: Window) -> Tile:
-        """All images in a window of the target grid, nodata filled and masked."""
+    @property
+    def _detailed(self) -> list[str]:
+        """The images that are no coarse ones."""
+        return [name for name in self.rasters if name not in self._coarse_names]
+
+    def tile(self, window: Window, images: Collection[str] | None = None) -> Tile:
+        """Images in a window of the target grid, all or those named, nodata filled and masked."""
         arrays: dict[str, Tensor] = {}
         masks: dict[str, Tensor] = {}
-        for name in self.rasters:
+        for name in self.rasters if images is None else images:
             arrays[name], masks[name] = self._filled(name, window)
-        pairs = len(self.job.references)
-        for kind in ("coarse", "fine") if pairs else ():
-            names = [f"{kind} {k}" for k in range(1, pairs + 1)]
+        for kind in ("coarse", "fine"):
+            names = [name for name in arrays if name.startswith(f"{kind} ")]
+            if not names:
+                continue
             arrays[f"{kind}_references"] = torch.stack([arrays.pop(name) for name in names])
             masks[f"{kind}_references"] = torch.stack([masks.pop(name) for name in names])
         return Tile(arrays, masks, window.row, window.col)

@@ -20,8 +20,9 @@ from torch import Tensor
 
 from ...models.errors import OutputError
 from ..grid import Window, is_identity
-from .raster import Grid, Raster, quiet
+from .raster import Grid, Raster
 from .tiles import BLOCK
+from .views import quiet
 
 
 class Writer:

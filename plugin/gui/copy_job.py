@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...models.cards import CLASS_LAYER
-from ..job import Job, RasterSource, ReferencePair
+from ..job import COREGISTER, Job, RasterSource, ReferencePair
 
 _SETTINGS = ("scale", "offset", "nodata", "cell_size")
 
@@ -51,7 +51,7 @@ def _processing_values(job: Job) -> list[tuple[str, Any]]:
         classes = job.inputs.get(CLASS_LAYER)
         if isinstance(classes, RasterSource):
             values += _settings(CLASS_LAYER.upper(), classes)
-        values.append(("HARMONISE", job.harmonise))
+        values += [("HARMONISE", job.harmonise), ("COREGISTER", job.coregister)]
     else:
         for role, source in job.inputs.items():
             if isinstance(source, RasterSource):
@@ -116,6 +116,8 @@ def _keywords(job: Job) -> Iterator[tuple[str, str]]:
         yield "extent", repr(job.extent)
     if job.harmonise != "auto":
         yield "harmonise", repr(job.harmonise)
+    if job.coregister != COREGISTER[0]:
+        yield "coregister", repr(job.coregister)
     if job.device != "auto":
         yield "device", repr(job.device)
 

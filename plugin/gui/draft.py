@@ -56,6 +56,7 @@ def _options(form: FusionForm) -> JobOptions:
         extent=form.output.chosen_extent(),
         device=form.output.chosen_device(),
         harmonise=form.radiometry.harmonise.currentData(),
+        coregister=form.radiometry.coregister.currentData(),
     )
 
 

@@ -1,4 +1,4 @@
-"""How stored values become physical ones, for files that do not say it themselves."""
+"""How coarse and fine values are brought together, for files that do not say it themselves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ..checks import ERROR, Finding
-from ..job import HARMONISE
+from ..job import COREGISTER, HARMONISE
 from .findings import FindingsLabel
 
 PLACE = "radiometry"
@@ -26,7 +26,7 @@ _FIELDS = ("scale", "offset", "nodata")
 
 
 class RadiometryBox(QgsCollapsibleGroupBox):
-    """Scale, offset and nodata of the coarse and the fine images, cell size, harmonisation."""
+    """Scale, offset and nodata of the images, cell size, harmonisation and co-registration."""
 
     changed = pyqtSignal()
 
@@ -38,19 +38,29 @@ class RadiometryBox(QgsCollapsibleGroupBox):
         self.fields: dict[tuple[str, str], QLineEdit] = {}
         self._cells = True
         self.findings = FindingsLabel(self)
-        self.harmonise = QComboBox(self)
         texts = {
             "auto": self.tr("only when the units clearly differ"),
             "always": self.tr("always"),
             "never": self.tr("never"),
         }
-        for mode in HARMONISE:
-            self.harmonise.addItem(texts[mode], mode)
+        self.harmonise = self._choice({mode: texts[mode] for mode in HARMONISE})
         self.harmonise.setToolTip(
             self.tr("Fit the values of the coarse images to the fine ones, band by band.")
         )
+        texts = {"never": self.tr("never"), "auto": self.tr("where a shift is clearly seen")}
+        self.coregister = self._choice({mode: texts[mode] for mode in COREGISTER})
+        self.coregister.setToolTip(
+            self.tr("Move coarse images that lie off the fine ones; the report says how far.")
+        )
+        self._choices = {"harmonise": self.harmonise, "coregister": self.coregister}
         self._build()
-        self.harmonise.currentIndexChanged.connect(lambda _index: self.changed.emit())
+
+    def _choice(self, texts: dict[str, str]) -> QComboBox:
+        choice = QComboBox(self)
+        for mode, text in texts.items():
+            choice.addItem(text, mode)
+        choice.currentIndexChanged.connect(lambda _index: self.changed.emit())
+        return choice
 
     def _build(self) -> None:
         grid = QGridLayout()
@@ -72,6 +82,8 @@ class RadiometryBox(QgsCollapsibleGroupBox):
         form.addRow(grid)
         self._harmonise_label = QLabel(self.tr("Fit coarse to fine"), self)
         form.addRow(self._harmonise_label, self.harmonise)
+        self._coregister_label = QLabel(self.tr("Move coarse onto fine"), self)
+        form.addRow(self._coregister_label, self.coregister)
         form.addRow(self.findings)
         outside = QVBoxLayout(self)
         outside.addWidget(inside)
@@ -97,12 +109,13 @@ class RadiometryBox(QgsCollapsibleGroupBox):
         return edit
 
     def set_references_wanted(self, wanted: bool) -> None:
-        """Show what is only of use with reference pairs: cell size and harmonisation."""
+        """Show what is only of use with reference pairs: cell size and how pairs are fitted."""
         self._cells = wanted
-        self._cell_label.setVisible(wanted)
-        self.fields["coarse", "cell_size"].setVisible(wanted)
-        self._harmonise_label.setVisible(wanted)
-        self.harmonise.setVisible(wanted)
+        for widget in (
+            self._cell_label, self.fields["coarse", "cell_size"], self._harmonise_label,
+            self.harmonise, self._coregister_label, self.coregister,
+        ):  # fmt: skip
+            widget.setVisible(wanted)
 
     def values(self, side: str) -> dict[str, float | None]:
         """Numbers for the images of one side, None where left empty or unreadable."""
@@ -124,11 +137,13 @@ class RadiometryBox(QgsCollapsibleGroupBox):
     def memory(self) -> dict[str, Any]:
         """What to remember."""
         texts = {f"{side}.{name}": edit.text() for (side, name), edit in self.fields.items()}
-        return {"harmonise": self.harmonise.currentData(), **texts}
+        choices = {name: box.currentData() for name, box in self._choices.items()}
+        return {**choices, **texts}
 
     def restore(self, memory: dict[str, Any]) -> None:
         """Show what was remembered."""
-        self.harmonise.setCurrentIndex(max(self.harmonise.findData(memory.get("harmonise")), 0))
+        for name, box in self._choices.items():
+            box.setCurrentIndex(max(box.findData(memory.get(name)), 0))
         for (side, name), edit in self.fields.items():
             edit.setText(str(memory.get(f"{side}.{name}", "")))
 

@@ -51,6 +51,7 @@ def report_html(report: Mapping[str, Any]) -> str:
         _remarks(tr("Warnings"), report.get("warnings")),
         _remarks(tr("Notes"), report.get("notes")),
         _trust(report),
+        _observation(report),
         _harmonisation(report),
         _inputs(report),
         _parameters(report),
@@ -123,6 +124,7 @@ def _verdict(report: Mapping[str, Any]) -> str:
 def is_better(report: Mapping[str, Any]) -> bool:
     """Whether the result agrees with the coarse image clearly better than every simple answer."""
     means = {str(answer.get("id")): answer.get("mean") for answer in _answers(report)}
+    means.pop(str(report.get("model")), None)  # a simple answer is not compared with itself
     result = means.pop("result", None)
     others = [mean for mean in means.values() if _is_number(mean)]
     if not _is_number(result) or not others:
@@ -147,11 +149,42 @@ def _trust(report: Mapping[str, Any]) -> str:
         [answer.get("name", answer.get("id", "")), answer.get("mean"), *(answer.get("rmse") or ())]
         for answer in answers
     ]
-    cells = number(_part(report, "trust").get("cells"))
+    found = _part(report, "trust")
     text = tr("Root mean square difference to the coarse image on {0} coarse cells; smaller is "
               "better. Agreement is necessary for a good result, but does not prove the "
-              "detail.").format(cells)  # fmt: skip
+              "detail.").format(number(found.get("cells")))  # fmt: skip
+    if found.get("seen_through") == "observation model":
+        text += " " + tr("The images were seen as the coarse sensor sees them, with its blur and "
+                         "shift.")  # fmt: skip
     return _section(tr("Trust check"), f"<p>{_text(text)}</p>{_table(heads, rows)}")
+
+
+def _observation(report: Mapping[str, Any]) -> str:
+    found = report.get("observation") or ()
+    if not found:
+        return ""
+    heads = [
+        tr("Coarse image"), tr("Pair"), tr("Blur (cells)"), tr("Off by rows (cells)"),
+        tr("Off by columns (cells)"), tr("Correlation"), tr("Without shift"), tr("Reliable"),
+        tr("Moved"),
+    ]  # fmt: skip
+    rows = [
+        [
+            str(item.get("image", "")).replace("_", " "),
+            item.get("pair"),
+            item.get("sigma_cells"),
+            *(item.get("shift_cells") or (None, None)),
+            item.get("correlation"),
+            item.get("unshifted_correlation"),
+            tr("yes") if item.get("reliable") else tr("no"),
+            tr("yes") if item.get("moved") else tr("no"),
+        ]
+        for item in found
+    ]
+    text = tr("How each coarse image sees a fine one: how much it blurs, and how far down and "
+              "right it would have to be moved to lie on it, in coarse pixels.")  # fmt: skip
+    title = tr("Blur and shift of the coarse images")
+    return _section(title, f"<p>{_text(text)}</p>{_table(heads, rows)}")
 
 
 def _harmonisation(report: Mapping[str, Any]) -> str:
@@ -212,8 +245,8 @@ def _parameters(report: Mapping[str, Any]) -> str:
         (name, tr("automatic") if value is None else value)
         for name, value in _part(job, "parameters").items()
     ]
-    if job.get("harmonise"):
-        rows.append((tr("harmonise"), job["harmonise"]))
+    settings = {"harmonise": tr("harmonise"), "coregister": tr("coregister")}
+    rows += [(label, job[name]) for name, label in settings.items() if job.get(name)]
     if job.get("extent"):
         rows.append((tr("extent"), ", ".join(number(value) for value in job["extent"])))
     if not rows:

@@ -21,7 +21,7 @@ from qgis.core import (
 from ...models.cards import Card, find_card
 from ...models.errors import FusionError, InputError, RasterReadError
 from ..grid import Extent
-from ..job import Job, Limits, RasterSource, ReferencePair, parse_date
+from ..job import COREGISTER, Job, Limits, RasterSource, ReferencePair, parse_date
 from .bands import match_bands
 from .dates import date_in_name
 from .files import path_of, plain_path, wkt_of
@@ -71,6 +71,7 @@ class JobOptions:
     extent: QgsReferencedRectangle | None = None
     device: str = "auto"
     harmonise: str = "auto"
+    coregister: str = COREGISTER[0]
     backend: str = "auto"
     limits: Limits = field(default_factory=Limits)
 
@@ -159,6 +160,7 @@ def build_job(
         parameters=dict(options.parameters),
         device=options.device,
         harmonise=options.harmonise,
+        coregister=options.coregister,
         backend=options.backend,
         limits=options.limits,
     )

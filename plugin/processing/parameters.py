@@ -27,7 +27,7 @@ from qgis.core import (
 from qgis.PyQt.QtCore import QCoreApplication
 
 from ...models.cards import CLASS_LAYER, Card, InputSpec, Parameter
-from ..job import HARMONISE
+from ..job import COREGISTER, HARMONISE
 
 ICON = Path(__file__).resolve().parents[2] / "resources" / "icons" / "rasterfuse.svg"
 OUTPUT = "OUTPUT"
@@ -118,6 +118,7 @@ def definitions(card: Card) -> Iterator[QgsProcessingParameterDefinition]:
         yield from _radiometry(place)
     if has_references(card):
         yield _harmonise()
+        yield _coregister()
     yield _memory()
     yield _output()
 
@@ -279,12 +280,27 @@ def _device() -> QgsProcessingParameterDefinition:
 
 
 def _harmonise() -> QgsProcessingParameterDefinition:
-    choice = QgsProcessingParameterEnum(
-        "HARMONISE", tr("Harmonise radiometry"), list(HARMONISE), False, HARMONISE[0], False, True
-    )
     text = tr(
         "Fit the values of the coarse images to those of the fine ones, per band: auto (only when "
         "their units clearly differ), always or never."
+    )
+    return _job_choice("HARMONISE", tr("Harmonise radiometry"), HARMONISE, text)
+
+
+def _coregister() -> QgsProcessingParameterDefinition:
+    text = tr(
+        "Move coarse images that lie off the fine ones: never, or auto (only where a shift is "
+        "clearly seen). The report says how far each image lies off."
+    )
+    # Optional, since models saved before there was this parameter lack it.
+    return _job_choice("COREGISTER", tr("Co-register coarse images"), COREGISTER, text, True)
+
+
+def _job_choice(
+    name: str, label: str, choices: tuple[str, ...], text: str, optional: bool = False
+) -> QgsProcessingParameterDefinition:
+    choice = QgsProcessingParameterEnum(
+        name, label, list(choices), False, choices[0], optional, True
     )
     return _with_help(choice, text, advanced=True)
 
@@ -308,6 +324,9 @@ def number_outputs(card: Card) -> dict[str, str]:
     if has_references(card):
         numbers["RMSE_COPY_FINE"] = tr("RMSE of a copy of the fine reference")
         numbers["RMSE_FINE_PLUS_CHANGE"] = tr("RMSE of the fine reference plus coarse change")
+        numbers["RMSE_FINE_PLUS_MEAN_CHANGE"] = tr(
+            "RMSE of the fine reference plus mean coarse change"
+        )
     else:
         numbers["RMSE_INTERPOLATED"] = tr("RMSE of the interpolated coarse image")
     numbers["NODATA_SHARE"] = tr("Share of nodata in the result, 0 to 1")

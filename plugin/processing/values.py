@@ -23,7 +23,7 @@ from qgis.PyQt.QtCore import QDate, QDateTime
 
 from ...models.cards import Card, Parameter
 from ...models.errors import InputError
-from ..job import HARMONISE, Job, Limits, parse_date
+from ..job import COREGISTER, HARMONISE, Job, Limits, parse_date
 from ..layers.request import Image, JobOptions, build_job, pair_up
 from .output import check_output
 from .parameters import LEAST_MEMORY_MB, OUTPUT, Place, has_references, places
@@ -127,7 +127,8 @@ class Values:
             },
             extent=self._extent(),
             device=self._text("DEVICE") or "auto",
-            harmonise=self._harmonise(),
+            harmonise=self._choice("HARMONISE", HARMONISE),
+            coregister=self._choice("COREGISTER", COREGISTER),
             limits=Limits(memory_mb=None if memory is None else int(memory)),
         )
 
@@ -207,13 +208,13 @@ class Values:
         whole = spec.type == "int" and math.isfinite(number) and number == int(number)
         return int(number) if whole else number
 
-    def _harmonise(self) -> str:
-        chosen = self._value("HARMONISE")
-        if isinstance(chosen, int) and 0 <= chosen < len(HARMONISE):
-            return HARMONISE[chosen]
-        if chosen is None or chosen in HARMONISE:
-            return chosen or HARMONISE[0]
-        raise InputError(f"HARMONISE is {chosen!r}. Choose one of: {', '.join(HARMONISE)}.")
+    def _choice(self, name: str, choices: tuple[str, ...]) -> str:
+        chosen = self._value(name)
+        if isinstance(chosen, int) and 0 <= chosen < len(choices):
+            return choices[chosen]
+        if chosen is None or chosen in choices:
+            return chosen or choices[0]
+        raise InputError(f"{name} is {chosen!r}. Choose one of: {', '.join(choices)}.")
 
     def _extent(self) -> QgsReferencedRectangle | None:
         value = self._value("EXTENT")

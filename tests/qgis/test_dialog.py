@@ -309,8 +309,12 @@ def test_scale_and_nodata_of_the_user_reach_the_job(filled, qtbot):
     fields = filled.form.radiometry.fields
     qtbot.keyClicks(fields["coarse", "scale"], "0,0001")
     qtbot.keyClicks(fields["fine", "nodata"], "nan")
+    choice = filled.form.radiometry.coregister
+    assert choice.currentData() == "never"
+    choice.setCurrentIndex(choice.findData("auto"))
     filled.check()
     job = filled._draft.job
+    assert job.coregister == "auto"
     assert job.inputs["coarse_target"].scale == 0.0001
     assert np.isnan(job.references[0].fine.nodata)
     qtbot.keyClicks(fields["fine", "scale"], "much")
@@ -370,6 +374,7 @@ def test_values_are_remembered_for_the_next_session(desktop, scene, qtbot):
     dialog = first.open_dialog()
     dialog.form.parameters.set_values({"window": 31, "uncertainty_fine": 0.01})
     dialog.form.radiometry.fields["coarse", "scale"].setText("0.5")
+    dialog.form.radiometry.coregister.setCurrentIndex(1)
     dialog.resize(1111, 666)
     click(qtbot, dialog.bar.close_button)
     assert not dialog.isVisible()
@@ -381,6 +386,7 @@ def test_values_are_remembered_for_the_next_session(desktop, scene, qtbot):
     assert dialog.form.parameters.values()["window"] == 31
     assert dialog.form.parameters.values()["uncertainty_fine"] == pytest.approx(0.01)
     assert dialog.form.radiometry.fields["coarse", "scale"].text() == "0.5"
+    assert dialog.form.radiometry.coregister.currentIndex() == 1
     assert (dialog.width(), dialog.height()) == (1111, 666)
     second.unload()
 
@@ -514,6 +520,7 @@ def test_the_job_is_copied_as_json(filled, qtbot):
 
 def test_the_copied_python_runs_in_the_console(filled, plugin, qtbot, tmp_path):
     filled.form.radiometry.fields["coarse", "scale"].setText("0.0001")
+    filled.form.radiometry.coregister.setCurrentIndex(1)
     filled.form.parameters.set_values({"window": 11})
     filled.form.output.file.setFilePath(str(tmp_path / "again.tif"))
     filled.bar.copy_wanted.emit("python")
@@ -521,6 +528,7 @@ def test_the_copied_python_runs_in_the_console(filled, plugin, qtbot, tmp_path):
     assert QgsProject.instance().mapLayersByName("fine_20240512_2024-07-15_starfm")
     history = json.loads(gdal.Open(str(tmp_path / "again.tif")).GetMetadata()["RASTERFUSE_JOB"])
     assert history["parameters"]["window"] == 11
+    assert history["coregister"] == "auto"
     assert history["inputs"]["coarse_target"]["scale"] == 0.0001
 
 
@@ -537,6 +545,8 @@ def test_the_copied_command_says_the_same_job(plugin, scene, qgis_processing, mo
         form.images["panchromatic"].raster.choose_file(scene["fine_20240512"])
         form.images["multispectral"].bands.choose((3, 1))
         form.images["panchromatic"].bands.choose((2,))
+    else:
+        form.radiometry.coregister.setCurrentIndex(1)
     form.output.file.setFilePath(str(tmp_path / "again.tif"))
     dialog.check()
     words = shlex.split(as_text(dialog._draft.job, "qgis_process"))
@@ -551,3 +561,4 @@ def test_the_copied_command_says_the_same_job(plugin, scene, qgis_processing, mo
         assert (again.sources[name].path, again.sources[name].date) == (source.path, source.date)
         assert again.sources[name].bands == source.bands
     assert again.output == first.output
+    assert again.coregister == first.coregister

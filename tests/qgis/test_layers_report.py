@@ -20,8 +20,14 @@ REPORT = {
         "bands": [{"band": 1, "gain": 10012.3456, "offset": -0.00012345, "correlation": 0.98765,
                    "rmse_before": 1234.5678, "rmse_after": 12.345678}],
     },
+    "observation": [
+        {"image": "coarse_target", "pair": 1, "sigma": 7.654, "sigma_cells": 0.4784,
+         "shift": [4.5, -15.75], "shift_cells": [0.28125, -0.984375], "correlation": 0.9316,
+         "unshifted_correlation": 0.8571, "plain_correlation": None, "reliable": True,
+         "moved": False},
+    ],
     "trust": {
-        "cells": 625,
+        "cells": 625, "seen_through": "observation model",
         "answers": [
             {"id": "result", "name": "This result", "rmse": [60.1234, 70.5678], "mean": 65.3456},
             {"id": "copy_fine", "name": "Copy", "rmse": [100.0, 120.0], "mean": 110.0},
@@ -31,7 +37,8 @@ REPORT = {
     },
     "warnings": ["3 values were clipped."], "notes": ["Window of 51 pixels."],
     "job": {
-        "model": "starfm", "output": "/tmp/fused.tif", "harmonise": "auto", "extent": None,
+        "model": "starfm", "output": "/tmp/fused.tif", "harmonise": "auto",
+        "coregister": "never", "extent": None,
         "parameters": {"window": 51, "spatial_weight": None},
         "inputs": {
             "coarse_target": {"path": "/d/target.tif", "name": "", "date": "2020-04-02",
@@ -73,6 +80,7 @@ def test_the_verdict_comes_first_and_all_parts_follow(qgis_app, qtbot):
     for expected in (
         "3 values were clipped.", "Window of 51 pixels.", "Fine", "The units differ", "10012",
         "0.9877", "1235", "12.35", "EPSG:32633", "1.235 %", "625",
+        "-0.9844", "0.4784", "0.9316", "as the coarse sensor sees them", "coregister",
         "Landsat", "target.tif", "2020-04-02", "3, 4", "automatic", "12.35", "numba",
     ):  # fmt: skip
         assert expected.lower() in text.lower(), expected
@@ -84,6 +92,14 @@ def test_a_simple_answer_that_is_as_good_is_a_warning(qgis_app, qtbot):
     report = {**REPORT, "trust": {**REPORT["trust"], "answers": answers, "verdict": "As good."}}
     assert "⚠ As good." in plain(qtbot, report)
     assert is_better(REPORT) and not is_better(report)
+
+
+def test_a_simple_answer_is_not_compared_with_itself(qgis_app):
+    answers = [dict(item) for item in REPORT["trust"]["answers"]]
+    answers[2]["mean"] = answers[0]["mean"]
+    report = {**REPORT, "trust": {**REPORT["trust"], "answers": answers}}
+    assert not is_better(report)
+    assert is_better({**report, "model": "fine_plus_change"})
 
 
 def test_the_page_is_well_formed_and_needs_no_other_file(qgis_app):
@@ -103,6 +119,7 @@ def test_whatever_a_user_or_a_file_says_is_escaped(qgis_app, qtbot):
         "warnings": [evil], "notes": [evil], "seconds": {evil: 1.0},
         "grid": {**REPORT["grid"], "crs": evil},
         "harmonisation": {"applied": False, "reason": evil, "bands": [{"band": evil}]},
+        "observation": [{"image": evil, "pair": evil}],
         "trust": {"cells": 1, "verdict": evil,
                   "answers": [{"id": "result", "name": evil, "rmse": [1.0], "mean": 1.0}]},
         "job": {"parameters": {evil: evil}, "harmonise": evil,

@@ -286,13 +286,14 @@ def test_a_job_has_the_matched_bands_of_all_images(raster, tmp_path):
         {"coarse_target": Image(target)},
         [(Image(coarse), Image(fine)), (Image(target), Image(fine))],
         str(tmp_path / "out.tif"),
-        JobOptions(parameters={"window": 31}, device="cpu", harmonise="never"),
+        JobOptions(parameters={"window": 31}, device="cpu", harmonise="never", coregister="auto"),
     )
     assert job.sources["coarse_target"].bands == (3, 4, 1, 2, 6, 7)
     assert [pair.coarse.bands for pair in job.references] == [(3, 4, 1, 2, 6, 7)] * 2
     assert [pair.fine.bands for pair in job.references] == [(2, 3, 4, 5, 6, 7)] * 2
     assert job.sources["coarse_target"].date == "2020-03-17"
-    assert (job.parameters, job.device, job.harmonise) == ({"window": 31}, "cpu", "never")
+    assert (job.parameters, job.device) == ({"window": 31}, "cpu")
+    assert (job.harmonise, job.coregister) == ("never", "auto")
     assert Job.from_json(job.to_json()) == job
 
     one = build_job(

@@ -46,6 +46,7 @@ def no_worker(tmp_path):
         ({"CLASSES": 0}, "Land-cover classes is 0. Give a value from 1 to 100"),
         ({"COARSE_NODATA": "none"}, "COARSE_NODATA is 'none'. Give a number or leave it out"),
         ({"HARMONISE": "maybe"}, "HARMONISE is 'maybe'. Choose one of: auto, always, never"),
+        ({"COREGISTER": 2}, "COREGISTER is 2. Choose one of: never, auto"),
         ({"MEMORY": 1}, "MEMORY is 1 MB. Give at least 64"),
         ({"EXTENT": "0,1,0,1"}, "lies outside the fine image. Choose one that overlaps it"),
         ({"EXTENT": "here"}, "The extent here is empty. Give xmin,xmax,ymin,ymax"),

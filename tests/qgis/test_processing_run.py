@@ -143,7 +143,8 @@ def test_stated_nodata_scale_and_offset_reach_the_job(provider, small_scene, tmp
     result = run(
         small_scene, "fine_plus_change", tmp_path / "fused.tif",
         COARSE_SCALE=0.0001, COARSE_OFFSET=0.5, COARSE_NODATA=-1, FINE_SCALE=0.0001,
-        FINE_NODATA=-2, COARSE_CELL_SIZE=240, HARMONISE="never", MEMORY=512,
+        FINE_NODATA=-2, COARSE_CELL_SIZE=240, HARMONISE="never",
+        COREGISTER="auto", MEMORY=512,
     )  # fmt: skip
     job = json.loads(result["REPORT"])["job"]
     target, pair = job["inputs"]["coarse_target"], job["inputs"]["references"][1]
@@ -152,7 +153,7 @@ def test_stated_nodata_scale_and_offset_reach_the_job(provider, small_scene, tmp
         assert source["cell_size"] == 240
     assert (pair["fine"]["scale"], pair["fine"]["offset"]) == (0.0001, None)
     assert (pair["fine"]["nodata"], pair["fine"]["cell_size"]) == (-2, None)
-    assert job["harmonise"] == "never"
+    assert (job["harmonise"], job["coregister"]) == ("never", "auto")
     assert job["limits"]["memory_mb"] == 512
 
 

@@ -112,13 +112,13 @@ def test_what_is_said_of_one_image_wins_over_what_is_said_of_all(small_scene, tm
     layer = fuse(
         "fine_plus_change", coarse_target=target, references=pairs(small_scene)[:1],
         coarse_bands=[2], fine_bands=[2], target_date="2001-07-11", harmonise="never",
-        device="cpu", memory_mb=512, output=tmp_path / "fused.tif",
+        coregister="auto", device="cpu", memory_mb=512, output=tmp_path / "fused.tif",
     )  # fmt: skip
     job = report_of(layer)["job"]
     source = job["inputs"]["coarse_target"]
     assert (source["date"], source["bands"], source["nodata"]) == ("2001-07-20", [2], -1.0)
     assert job["inputs"]["references"][0]["fine"]["bands"] == [2]
-    assert (job["harmonise"], job["device"]) == ("never", "cpu")
+    assert (job["harmonise"], job["coregister"], job["device"]) == ("never", "auto", "cpu")
     assert job["limits"]["memory_mb"] == 512
 
 
@@ -182,6 +182,7 @@ def test_progress_is_told_with_stages_up_to_the_end(small_scene):
         ({"target_date": "11.7.2001"}, "'11.7.2001' is no date. Write it as YYYY-MM-DD"),
         ({"extent": "all"}, "The extent is 'all'. Give .xmin, ymin, xmax, ymax."),
         ({"harmonise": True}, "harmonise is True. Choose one of: auto, always, never"),
+        ({"coregister": "always"}, "coregister is 'always'. Choose one of: never, auto"),
         ({"output": "fused.jp2"}, "ends in .jp2, but RasterFuse writes GeoTIFF only"),
         ({"device": "gpu"}, "There is no device 'gpu' here. Choose auto or one of: "),
     ],

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterfuse.models.errors import InputError
 from rasterfuse.plugin.job import (
+    COREGISTER,
     HARMONISE,
     Job,
     Limits,
@@ -62,6 +63,7 @@ jobs = st.builds(
     extent=st.none() | extents(),
     device=texts,
     harmonise=st.sampled_from(HARMONISE),
+    coregister=st.sampled_from(COREGISTER),
     backend=texts,
     limits=st.builds(Limits, whole, whole, whole),
 )
@@ -142,6 +144,7 @@ def test_the_unfinished_result_lies_beside_the_finished_one():
         (spoil(output="a\0b"), "not a text"),
         (spoil(parameters=[]), r"parameters is \[\]"),
         (spoil(harmonise="maybe"), "maybe.*Choose one of: auto, always, never"),
+        (spoil(coregister=True), "coregister is True. Choose one of: never, auto"),
         (spoil(device=3), "device is 3"),
         (spoil(inputs=None), "inputs is None"),
         (spoil(inputs={"references": {}}), "references are no list"),
