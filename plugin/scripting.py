@@ -71,6 +71,7 @@ def fuse(  # noqa: PLR0913 (each is a keyword that a user may want to give)
     harmonise: str = "auto",
     coregister: str = COREGISTER[0],
     device: str = "auto",
+    backend: str = "auto",
     memory_mb: int | None = None,
     output: str | os.PathLike[str] | None = None,
     add_to_project: bool = True,
@@ -121,6 +122,7 @@ def fuse(  # noqa: PLR0913 (each is a keyword that a user may want to give)
         harmonise: Fit coarse values to fine ones: ``auto``, ``always`` or ``never``.
         coregister: Move coarse images that lie off the fine ones: ``never`` or ``auto``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` …
+        backend: What searches for similar pixels: ``auto``, ``triton``, ``numba`` or ``torch``.
         memory_mb: Memory for tiles and buffers.
         output: GeoTIFF to write; a temporary one when left out.
         add_to_project: Whether to add the layer to the project, above its inputs.
@@ -144,6 +146,7 @@ def fuse(  # noqa: PLR0913 (each is a keyword that a user may want to give)
         harmonise=harmonise,
         coregister=coregister,
         device=device,
+        backend=backend,
         memory_mb=memory_mb,
         output=output,
         parameters=parameters,
@@ -222,6 +225,7 @@ class Request:
     harmonise: str = "auto"
     coregister: str = COREGISTER[0]
     device: str = "auto"
+    backend: str = "auto"
     memory_mb: int | None = None
     output: str | os.PathLike[str] | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -267,6 +271,7 @@ class Request:
             parameters=self.parameters,
             extent=_extent(self.extent),
             device=self.device,
+            backend=self.backend,
             harmonise=_one_of("harmonise", self.harmonise, HARMONISE),
             coregister=_one_of("coregister", self.coregister, COREGISTER),
             limits=Limits(memory_mb=self.memory_mb),

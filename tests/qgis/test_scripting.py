@@ -112,14 +112,15 @@ def test_what_is_said_of_one_image_wins_over_what_is_said_of_all(small_scene, tm
     layer = fuse(
         "fine_plus_change", coarse_target=target, references=pairs(small_scene)[:1],
         coarse_bands=[2], fine_bands=[2], target_date="2001-07-11", harmonise="never",
-        coregister="auto", device="cpu", memory_mb=512, output=tmp_path / "fused.tif",
+        coregister="auto", device="cpu", backend="torch", memory_mb=512,
+        output=tmp_path / "fused.tif",
     )  # fmt: skip
     job = report_of(layer)["job"]
     source = job["inputs"]["coarse_target"]
     assert (source["date"], source["bands"], source["nodata"]) == ("2001-07-20", [2], -1.0)
     assert job["inputs"]["references"][0]["fine"]["bands"] == [2]
     assert (job["harmonise"], job["coregister"], job["device"]) == ("never", "auto", "cpu")
-    assert job["limits"]["memory_mb"] == 512
+    assert (job["backend"], job["limits"]["memory_mb"]) == ("torch", 512)
 
 
 def test_dates_come_as_texts_or_dates(small_scene):
