@@ -2,16 +2,14 @@
 
     make evaluate
 
-Runs jobs through ``plugin/engine/worker.py`` as a shell does and compares the results with images
-that were kept aside. The real scenes are not part of this repository: they are looked for in
-``../shared/data``, or where the variable RASTERFUSE_DATA says.
+Runs jobs through the engine and compares the results with images that were kept aside. The real
+scenes are not part of this repository: they are looked for in ``../shared/data``, or where the
+variable RASTERFUSE_DATA says.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -23,8 +21,10 @@ from typing import Any
 import numpy as np
 import rasterio
 from rasterfuse.models.cards import load_cards
+from rasterfuse.plugin.engine import pipeline
 from rasterfuse.plugin.engine.metrics import cc, rmse
 from rasterfuse.plugin.engine.simulate import SceneFiles, simulate
+from rasterfuse.plugin.job import Job
 from rasterio.errors import NotGeoreferencedWarning
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -119,21 +119,12 @@ def boreas_job(
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
-    """Run a job in a worker of its own; its report.
+    """Run a job; its report.
 
     Raises:
-        RuntimeError: The worker did not fuse it; the text says why.
+        FusionError: It could not be fused.
     """
-    path = Path(job["output"]).with_suffix(".json")
-    path.write_text(json.dumps(job), encoding="utf-8")
-    worker = ROOT / "plugin" / "engine" / "worker.py"
-    done = subprocess.run(
-        [sys.executable, str(worker), str(path)], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    report: dict[str, Any] = json.loads(done.stdout)
-    return report
+    return pipeline.run(Job.from_dict(job))
 
 
 def read(path: Path, border: int = 0) -> np.ndarray:

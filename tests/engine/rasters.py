@@ -105,7 +105,7 @@ def source(image):
     return RasterSource(**image) if isinstance(image, dict) else RasterSource(path=str(image))
 
 
-COSTLY = 1.4  # seconds per megapixel and band from which a method's tests are slow ones
+COSTLY = 10.0  # seconds per megapixel and band from which a method's tests are slow ones
 
 
 def methods():
