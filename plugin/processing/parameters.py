@@ -247,7 +247,8 @@ def _card_parameter(spec: Parameter) -> QgsProcessingParameterDefinition:
     optional = spec.default is None
     label = f"{spec.label} [{spec.unit}]" if spec.unit else spec.label
     if spec.type == "bool":
-        definition = QgsProcessingParameterBoolean(name, label, spec.default, optional)
+        # Optional, so that models saved before there was this box stay valid: unset is off.
+        definition = QgsProcessingParameterBoolean(name, label, spec.default, True)
     elif spec.type == "choice":
         definition = QgsProcessingParameterEnum(
             name, label, list(spec.choices), False, spec.default, optional, True
