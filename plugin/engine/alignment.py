@@ -17,7 +17,7 @@ from .raster import Grid, Raster
 
 TARGET = "coarse_target"
 # Side of the part of the scene that is looked at: enough cells, few enough pixels.
-_REGION_CELLS, _REGION_LEAST, _REGION_MOST = 48, 512, 1024
+_REGION_CELLS, _REGION_LEAST, _REGION_MOST = 32, 512, 1024
 _LEAST = 0.2  # cells: less than this is not worth moving an image
 _COVERAGE = 0.9  # share of a cell that must be covered
 _MUCH = 0.5  # cells: a shift beyond this is warned of
