@@ -6,7 +6,8 @@ from html import escape
 
 from qgis.PyQt.QtWidgets import QTextBrowser, QWidget
 
-from ...models.cards import Card, Parameter
+from ...models.cards import Card
+from .parameter_form import default_text
 
 
 class HelpPanel(QTextBrowser):
@@ -24,7 +25,9 @@ class HelpPanel(QTextBrowser):
         parts = [f"<h3>{escape(card.name)}</h3>", f"<p><b>{escape(card.summary)}</b></p>"]
         parts.append(f"<p>{escape(card.description)}</p>")
         parts.append(self._section(self.tr("Inputs"), [(i.label, i.help) for i in card.inputs]))
-        settings = [(spec.label, self._explain(spec)) for spec in card.parameters]
+        settings = [
+            (spec.label, f"{spec.help} {default_text(spec, self)}") for spec in card.parameters
+        ]
         parts.append(self._section(self.tr("Settings"), settings))
         parts.append(f"<h4>{self.tr('Source')}</h4>")
         parts.append(
@@ -34,13 +37,6 @@ class HelpPanel(QTextBrowser):
             f"doi:{escape(str(paper['doi']))}</a></p>"
         )
         self.setHtml("".join(parts))
-
-    def _explain(self, spec: Parameter) -> str:
-        text = spec.help
-        if spec.default is not None:
-            unit = f" {spec.unit}" if spec.unit else ""
-            text += " " + self.tr("Default: {}.").format(f"{spec.default}{unit}")
-        return text
 
     def _section(self, title: str, items: list[tuple[str, str]]) -> str:
         if not items:

@@ -193,14 +193,19 @@ class ParameterForm(QWidget):
 
 def tooltip(spec: Parameter, context: QObject) -> str:
     """What a parameter does, what it may be and what it is when left alone."""
+    lines = [spec.help]
+    if spec.type in ("int", "float"):
+        lines.append(context.tr("A value {}.").format(spec.range_text()))
+    lines.append(default_text(spec, context))
+    return "\n".join(lines)
+
+
+def default_text(spec: Parameter, context: QObject) -> str:
+    """A sentence on what a parameter is when left alone."""
     if spec.default is None:
         default = context.tr("automatic")
     elif isinstance(spec.default, bool):
         default = context.tr("on") if spec.default else context.tr("off")
     else:
-        default = str(spec.default)
-    lines = [spec.help]
-    if spec.type in ("int", "float"):
-        lines.append(context.tr("A value {}.").format(spec.range_text()))
-    lines.append(context.tr("Default: {}.").format(default))
-    return "\n".join(lines)
+        default = f"{spec.default} {spec.unit}".strip()
+    return context.tr("Default: {}.").format(default)
