@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import cpu
@@ -35,8 +36,10 @@ def main() -> int:
     parser.add_argument("page", type=Path, help="where to write it, as docs/benchmarks.md")
     parser.add_argument("--gpu", action="store_true", help="measure the GPU instead of the CPU")
     parser.add_argument("--quick", action="store_true", help="tiny images, to see that it works")
+    parser.add_argument("--repeats", type=int, help="how often everything is measured")
     options = parser.parse_args()
     plan = QUICK if options.quick else FULL
+    plan = replace(plan, repeats=max(options.repeats or plan.repeats, 1))
     if options.gpu and not machine.has_gpu():
         print(gpu.NO_GPU, file=sys.stderr)
         return 1
