@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 
 import torch
 
 from ..errors import InputError
-from .neighbours import compiled_kernels, find_neighbours
+from .neighbours import find_neighbours
 from .similar import Candidates, similar_sums
 from .window import search_window
 
@@ -31,7 +32,7 @@ def choose_backend(wanted: str, device: torch.device, notes: list[str]) -> str:
     if wanted == "torch":
         return wanted
     if wanted == "numba" or (wanted == "auto" and device.type == "cpu"):
-        if device.type == "cpu" and compiled_kernels() is not None:
+        if device.type == "cpu" and _has_numba():
             return "numba"
         if wanted == "auto":
             return "torch"
@@ -47,6 +48,15 @@ def choose_backend(wanted: str, device: torch.device, notes: list[str]) -> str:
     if device.type == "cuda":
         notes.append(f"The back-end triton cannot run here, so torch was used: {fault}.")
     return "torch"
+
+
+def _has_numba() -> bool:
+    """Whether the loops for numba can be imported."""
+    try:
+        importlib.import_module(".neighbours_numba", __package__)
+    except ImportError:
+        return False
+    return True
 
 
 def _fault_of_triton(device: torch.device) -> str:

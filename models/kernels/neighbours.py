@@ -14,7 +14,6 @@ that come first row by row. A usable pixel always keeps itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,11 +73,13 @@ class Neighbours:
         return total
 
     def _weighted_sum_numba(self, values: Tensor, weights: Tensor) -> Tensor:
+        from .neighbours_numba import weighted_sum_kernel
+
         _, rows, cols = self.place.shape
         sums = torch.empty(rows, cols, len(values))
         arrays = (self.place, weights, values)
         last = [array.permute(1, 2, 0).contiguous().numpy() for array in arrays]
-        compiled_kernels().weighted_sum_kernel(*last, sums.numpy())
+        weighted_sum_kernel(*last, sums.numpy())  # type: ignore[call-arg]
         return sums.permute(2, 0, 1).contiguous()
 
     def index(self, place: Tensor, width: int) -> Tensor:
@@ -146,6 +147,8 @@ def _find_torch(
 def _find_numba(
     features: Tensor, usable: Tensor, window: Window, count: int, limit: float
 ) -> tuple[Tensor, Tensor]:
+    from .neighbours_numba import search_kernel
+
     radius = window.radius
     place = torch.full(
         (usable.shape[0] - 2 * radius, usable.shape[1] - 2 * radius, count), -1, dtype=torch.int32
@@ -153,7 +156,7 @@ def _find_numba(
     score = torch.zeros(place.shape)
     apart = features.contiguous().clone()
     apart[0].masked_fill_(~usable, _FAR)
-    compiled_kernels().search_kernel(
+    search_kernel(  # type: ignore[call-arg]
         apart.numpy(),
         *(offset.numpy() for offset in window.offsets),
         min(limit, _LARGEST),
@@ -169,18 +172,3 @@ def _find_triton(
     from .neighbours_triton import find
 
     return find(features, usable, window, count, limit)
-
-
-_compiled: Any = None
-
-
-def compiled_kernels() -> Any:
-    """The module of compiled loops, or None where numba is not installed."""
-    global _compiled  # noqa: PLW0603
-    if _compiled is None:
-        try:
-            from . import neighbours_numba
-        except ImportError:
-            return None
-        _compiled = neighbours_numba
-    return _compiled

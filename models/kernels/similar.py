@@ -15,7 +15,6 @@ A pixel that must never count (nodata) has weight 0 and a feature far from all o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -97,24 +96,12 @@ def _planes(c: Candidates) -> tuple[Tensor, ...]:
 
 
 def _sums_numba(c: Candidates, kernel: Tensor) -> tuple[Tensor, Tensor]:
+    from .similar_numba import similar_sums_kernel
+
     radius = len(kernel) // 2
     rows, cols = c.feature.shape[0] - 2 * radius, c.feature.shape[1] - 2 * radius
     weights, sums = torch.zeros(rows, cols), torch.zeros(rows, cols)
     arrays = [plane.contiguous().numpy() for plane in _planes(c)]
-    _numba_kernel()(*arrays, kernel.contiguous().numpy(), weights.numpy(), sums.numpy())
+    last = (kernel.contiguous().numpy(), weights.numpy(), sums.numpy())
+    similar_sums_kernel(*arrays, *last)  # type: ignore[call-arg]
     return weights, sums
-
-
-_compiled: Any = None
-
-
-def _numba_kernel() -> Any:
-    """The compiled loop, or None where numba is not installed; compiled once and kept on disk."""
-    global _compiled  # noqa: PLW0603
-    if _compiled is None:
-        try:
-            from .similar_numba import similar_sums_kernel
-        except ImportError:
-            return None
-        _compiled = similar_sums_kernel
-    return _compiled
