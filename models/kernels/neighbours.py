@@ -21,8 +21,6 @@ from torch import Tensor
 from .window import Window
 
 _TORCH_ROWS = 16  # rows at a time in the fallback: keeps window x row buffers small
-_FAR = 3.4e38  # a feature that makes a pixel similar to none
-_LARGEST = 3.3e38  # largest difference of features
 
 
 @dataclass(frozen=True)
@@ -147,22 +145,20 @@ def _find_torch(
 def _find_numba(
     features: Tensor, usable: Tensor, window: Window, count: int, limit: float
 ) -> tuple[Tensor, Tensor]:
-    from .neighbours_numba import search_kernel
+    from .neighbours_numba import FAR, search_kernel
 
-    radius = window.radius
-    place = torch.full(
-        (usable.shape[0] - 2 * radius, usable.shape[1] - 2 * radius, count), -1, dtype=torch.int32
-    )
-    score = torch.zeros(place.shape)
+    size = 2 * window.radius + 1
+    core = (usable.shape[0] - size + 1, usable.shape[1] - size + 1, count)
+    place, score = torch.full(core, -1, dtype=torch.int32), torch.zeros(core)
+    rank_of = torch.full((size * size,), -1, dtype=torch.int32)
+    rank_of[window.places] = torch.arange(len(window.places), dtype=torch.int32)
+    columns = (rank_of.reshape(size, size) >= 0).any(dim=0).nonzero().flatten()
     apart = features.contiguous().clone()
-    apart[0].masked_fill_(~usable, _FAR)
+    apart[0].masked_fill_(~usable, float(FAR))
     search_kernel(  # type: ignore[call-arg]
-        apart.numpy(),
-        *(offset.numpy() for offset in window.offsets),
-        min(limit, _LARGEST),
-        place.numpy(),
-        score.numpy(),
-    )
+        apart.numpy(), rank_of.numpy(), columns.numpy(), min(FAR, FAR.dtype.type(limit)),
+        place.numpy(), score.numpy(),
+    )  # fmt: skip
     return place.permute(2, 0, 1), score.permute(2, 0, 1)
 
 

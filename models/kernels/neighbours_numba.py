@@ -1,7 +1,10 @@
-"""The search of ``neighbours`` and sums over what it found, for numba: rows in parallel.
+"""The search of ``neighbours`` and sums over what it found, for numba: strips of rows in parallel.
 
-The search goes along a row in blocks that stay in the nearest cache. Differences are summed with
-SIMD; only where one of them beats what a pixel holds are pixels looked at one by one.
+The search keeps the rows around a row of pixels column by column, so that the window of a pixel is
+one run of memory that SIMD walks without a break. Selecting the N smallest of thousands of scores
+one by one would cost more than the scores. So a window is folded into some hundred groups: the N-th
+smallest of the groups' minima bounds the N-th smallest score from above, hardly more than N pixels
+stay within it, and only those are looked at one by one.
 """
 
 from __future__ import annotations
@@ -9,83 +12,212 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-_BLOCK = 64  # pixels; 32 and 128 are slower
+_STRIP = 32  # rows that a thread takes at a time; each strip begins with a copy of a whole window
+_GROUPS = 256  # a window is folded until it has no more
 _FLAGS = {"contract", "reassoc", "nsz"}
+FAR = np.float32(1e38)  # a score or feature that is never counted
+_MOST = np.int32(0x7E000000)  # bits of 4.3e37: what counts stays below
 
 
 @numba.njit(cache=True, fastmath=_FLAGS)
-def _insert(kept, where, shifted, moved, score, place):  # type: ignore[no-untyped-def]
-    """Put a neighbour into lists sorted by score, behind its equals; the last one drops out.
+def _add_one(total, there, here, most):  # type: ignore[no-untyped-def]
+    for i in range(len(total)):
+        apart = abs(there[i] - here)
+        total[i] = total[i] + apart if apart < most else FAR
 
-    The lists begin with a sentinel of score -1. No branch, so that SIMD does it.
+
+@numba.njit(cache=True, fastmath=_FLAGS)
+def _add_three(total, there, here, most):  # type: ignore[no-untyped-def]
+    """Three features at a time: the scores are loaded and stored a third as often."""
+    (a, b, c), (p, q, r) = there, here
+    if most >= FAR:
+        for i in range(len(total)):
+            total[i] += abs(a[i] - p) + abs(b[i] - q) + abs(c[i] - r)
+        return
+    for i in range(len(total)):
+        one, two, three = abs(a[i] - p), abs(b[i] - q), abs(c[i] - r)
+        total[i] = total[i] + one + two + three if max(one, two, three) < most else FAR
+
+
+@numba.njit(cache=True, fastmath=_FLAGS)
+def _add_scores(total, columns, first, here, most):  # type: ignore[no-untyped-def]
+    """Add the differences of all features from a run of pixels that begins at ``first``."""
+    last = first + len(total)
+    single = len(columns) % 3
+    for k in range(single):
+        _add_one(total, columns[k, first:last], here[k], most)
+    for k in range(single, len(columns), 3):
+        there = columns[k, first:last], columns[k + 1, first:last], columns[k + 2, first:last]
+        _add_three(total, there, (here[k], here[k + 1], here[k + 2]), most)
+
+
+@numba.njit(cache=True, fastmath=_FLAGS)
+def _minima(total, groups):  # type: ignore[no-untyped-def]
+    """Fold scores into groups and keep the smallest of each; how many groups."""
+    size = len(total)
+    half = (size + 1) // 2
+    # Slices, since SIMD needs to see that no index is negative.
+    first, second = total[:half], total[half:]
+    groups[half - 1] = first[half - 1]
+    for i in range(size - half):
+        groups[i] = min(first[i], second[i])
+    size = half
+    while size > _GROUPS:
+        half = (size + 1) // 2
+        second = groups[half:size]
+        for i in range(size - half):
+            groups[i] = min(groups[i], second[i])
+        size = half
+    return size
+
+
+@numba.njit(cache=True, fastmath=_FLAGS)
+def _bound(bits, count, spare):  # type: ignore[no-untyped-def]
+    """A value that ``count`` and at most ``spare`` more of ``bits`` do not exceed, if there is one.
+
+    The smallest that ``count`` do not exceed, where equal ones make them more; never above _MOST.
     """
-    for n in range(len(shifted)):
-        here, before = kept[n + 1], kept[n]
-        shifted[n] = min(here, max(before, score))
-        moved[n] = where[n + 1] if here <= score else (place if before <= score else where[n])
-    for n in range(len(shifted)):
-        kept[n + 1] = shifted[n]
-        where[n + 1] = moved[n]
+    low, high = _MOST, np.int32(0)
+    for i in range(len(bits)):
+        low, high = min(low, bits[i]), max(high, bits[i])
+    low, high = np.int32(low - 1), min(high, _MOST)
+    enough, most = np.int32(count), np.int32(count + spare)
+    while high - low > 1:
+        middle = np.int32(low + ((high - low) >> 1))
+        below = np.int32(0)
+        for i in range(len(bits)):
+            below += np.int32(1) if bits[i] <= middle else np.int32(0)
+        if below < enough:
+            low = middle
+            continue
+        high = middle
+        if below <= most:
+            break
+    return high
+
+
+@numba.njit(cache=True, fastmath=_FLAGS)
+def _collect(bits, bound, flags, hits):  # type: ignore[no-untyped-def]
+    """Put the numbers of the pixels whose score is within the bound into ``hits``; how many."""
+    for i in range(len(bits)):
+        flags[i] = np.uint8(1) if bits[i] <= bound else np.uint8(0)
+    found = 0
+    eights = flags.view(np.uint64)
+    for word in range(len(eights)):
+        if eights[word] != np.uint64(0):
+            for i in range(8 * word, 8 * word + 8):
+                hits[found] = i
+                found += flags[i]
+    return found
+
+
+@numba.njit(cache=True, fastmath=_FLAGS)
+def _drop_worst(hits, found, count, bits, ranks):  # type: ignore[no-untyped-def]
+    """Drop the farthest of the highest score until ``count`` are left."""
+    while found > count:
+        worst = 0
+        for i in range(1, found):
+            one, other = hits[i], hits[worst]
+            if bits[one] > bits[other] or (bits[one] == bits[other] and ranks[one] > ranks[other]):
+                worst = i
+        found -= 1
+        hits[worst] = hits[found]
+    return found
+
+
+@numba.njit(cache=True, fastmath=_FLAGS)
+def _thin_out(hits, found, count, bits, ranks):  # type: ignore[no-untyped-def]
+    """The same where many scores are equal, as in flat parts of an image."""
+    order = np.empty(found, dtype=np.int32)
+    for i in range(found):
+        order[i] = bits[hits[i]]
+    last = _bound(order, count, 0)
+    for i in range(found):  # among equals the nearer ones stay
+        equal = np.int32(ranks[hits[i]]) if order[i] == last else _MOST
+        order[i] = np.int32(-1) if order[i] < last else equal
+    farthest = _bound(order, count, 0)
+    kept = 0
+    for i in range(found):
+        if order[i] <= farthest:
+            hits[kept] = hits[i]
+            kept += 1
+    return kept
+
+
+@numba.njit(cache=True, fastmath=_FLAGS)
+def _number(row, size, columns, rank_of, places, ranks, penalty):  # type: ignore[no-untyped-def]
+    """What the elements of a window are while its rows lie in the ring as they do at ``row``."""
+    i = 0
+    for column in columns:
+        for at in range(size):
+            places[i] = (at - row) % size * size + column
+            ranks[i] = rank_of[places[i]]
+            penalty[i] = np.float32(0) if ranks[i] >= 0 else FAR
+            i += 1
+
+
+@numba.njit(cache=True, fastmath=_FLAGS)
+def _load_rows(features, first, last, ring):  # type: ignore[no-untyped-def]
+    """Put rows of the image into the ring: (features, cols * size), column by column."""
+    size = ring.shape[1] // features.shape[2]
+    for k in range(len(features)):
+        for row in range(first, last):
+            for col in range(features.shape[2]):
+                ring[k, col * size + row % size] = features[k, row, col]
 
 
 @numba.njit(parallel=True, cache=True, fastmath=_FLAGS)
-def search_kernel(  # type: ignore[no-untyped-def]  # noqa: PLR0912
-    features, down, across, limit, places, scores
+def search_kernel(  # type: ignore[no-untyped-def]
+    features, rank_of, columns, limit, places, scores
 ):
     """See ``neighbours.find_neighbours``; the last two arrays, (rows, cols, N), are filled in.
 
-    ``down`` and ``across`` are the places of the window, nearest first. A pixel that is not usable
-    has a first feature of ``limit`` at least away from all others.
+    Args:
+        features: (features, rows + 2 radius, cols + 2 radius); a pixel that is not usable has a
+            first feature of ``FAR``.
+        rank_of: (size * size,) int32: order of the places of the window, nearest first; -1 where
+            it does not look.
+        columns: Columns of the window in which it looks anywhere.
+        limit: Largest difference in any feature; ``FAR`` for none.
+        places: -1 where there is no neighbour, as before.
+        scores: 0 there.
     """
     rows, cols, count = places.shape
     radius = (features.shape[1] - rows) // 2
     size = 2 * radius + 1
-    most = np.float32(limit)
-    far = np.float32(3.4e38)
-    for row in numba.prange(rows):
-        total = np.empty(_BLOCK, dtype=np.float32)
-        worst = np.empty(_BLOCK, dtype=np.float32)  # score that a new neighbour has to beat
-        kept = np.empty((_BLOCK, count + 1), dtype=np.float32)
-        where = np.empty((_BLOCK, count + 1), dtype=np.int32)
-        centre = np.empty((len(features), _BLOCK), dtype=np.float32)
-        shifted = np.empty(count, dtype=np.float32)
-        moved = np.empty(count, dtype=np.int32)
-        for left in range(0, cols, _BLOCK):
-            width = min(_BLOCK, cols - left)
-            worst[:] = far
-            kept[:, 0] = -1
-            for k in range(len(features)):
-                for x in range(width):
-                    centre[k, x] = features[k, row + radius, left + radius + x]
-            kept[:, 1:] = far
-            where[:] = -1
-            for rank in range(len(down)):
-                dy, dx = down[rank], left + across[rank]
-                total[:] = 0
-                for k in range(len(features)):
-                    there = features[k, row + dy, dx : dx + width]
-                    here = centre[k]
-                    for x in range(width):
-                        apart = abs(there[x] - here[x])
-                        total[x] = total[x] + apart if apart < most else far
-                hits = 0
-                for x in range(width):
-                    hits += total[x] < worst[x]
-                if hits == 0:
+    runs = np.flatnonzero(np.diff(columns) != 1) + 1  # where a run of columns begins anew
+    runs = np.concatenate((np.zeros(1, runs.dtype), runs, np.full(1, len(columns), runs.dtype)))
+    window = len(columns) * size
+    for strip in numba.prange((rows + _STRIP - 1) // _STRIP):
+        ring = np.empty((len(features), features.shape[2] * size), dtype=np.float32)
+        total = np.empty(window, dtype=np.float32)
+        groups, penalty = np.empty_like(total), np.empty_like(total)
+        number = np.empty(window, dtype=np.int32)
+        ranks, hits = np.empty_like(number), np.empty(window + 8, dtype=np.int32)
+        flags = np.zeros((window + 7) // 8 * 8, dtype=np.uint8)
+        bits = total.view(np.int32)
+        first = strip * _STRIP
+        _load_rows(features, first, first + size - 1, ring)
+        for row in range(first, min(first + _STRIP, rows)):
+            _load_rows(features, row + size - 1, row + size, ring)
+            _number(row, size, columns, rank_of, number, ranks, penalty)
+            for col in range(cols):
+                here = features[:, row + radius, col + radius]
+                if here[0] >= FAR:
                     continue
-                place = np.int32(dy * size + across[rank])
-                for x in range(width):
-                    if total[x] < worst[x]:
-                        _insert(kept[x], where[x], shifted, moved, total[x], place)
-                        worst[x] = kept[x, count]
-                        hits -= 1
-                        if hits == 0:
-                            break
-            for x in range(width):
-                for n in range(count):
-                    found = where[x, n + 1] >= 0
-                    places[row, left + x, n] = where[x, n + 1]
-                    scores[row, left + x, n] = kept[x, n + 1] if found else np.float32(0)
+                total[:] = penalty
+                for run in range(len(runs) - 1):
+                    part = total[runs[run] * size : runs[run + 1] * size]
+                    _add_scores(part, ring, (col + columns[runs[run]]) * size, here, limit)
+                minima = groups[: _minima(total, groups)].view(np.int32)
+                bound = _bound(minima, count, 0) if len(minima) >= count else _MOST
+                found = _collect(bits, bound, flags, hits)
+                if found > 2 * count:
+                    found = _thin_out(hits, found, count, bits, ranks)
+                found = _drop_worst(hits, found, count, bits, ranks)
+                for n in range(found):
+                    places[row, col, n] = number[hits[n]]
+                    scores[row, col, n] = total[hits[n]]
 
 
 @numba.njit(parallel=True, cache=True, fastmath=_FLAGS)

@@ -57,6 +57,32 @@ def test_search_finds_what_plain_loops_find(backend, limit):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kinds", [1, 2, 4, 6, 7])
+def test_any_number_of_features_over_many_rows(backend, kinds):
+    """More rows than are searched in one go, and a window of more places than are kept apart."""
+    rng = np.random.default_rng(kinds)
+    features = rng.random((kinds, 56, 24)).astype("float32")
+    usable = rng.random((56, 24)) > 0.1
+    similar = find_neighbours(
+        torch.from_numpy(features), torch.from_numpy(usable), search_window(10), 9, 0.8, backend
+    )
+    for (row, col), wanted in brute_force(features, usable, 10, 9, 0.8).items():
+        places = similar.place[:, row, col]
+        assert set(places[places >= 0].tolist()) == {place for _, _, place in wanted}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_in_flat_land_the_nearest_pixels_are_found(backend):
+    features = torch.full((2, 25, 26), 0.3)
+    usable = torch.ones(25, 26, dtype=torch.bool)
+    usable[12, 11] = False
+    similar = find_neighbours(features, usable, search_window(10), 20, float("inf"), backend)
+    for (row, col), wanted in brute_force(features.numpy(), usable.numpy(), 10, 20, 1.0).items():
+        places = similar.place[:, row, col]
+        assert set(places[places >= 0].tolist()) == {place for _, _, place in wanted}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_weighted_sum_adds_what_the_neighbours_hold(backend):
     rng = np.random.default_rng(4)
     features = torch.from_numpy(rng.random((2, 12, 13)).astype("float32"))
