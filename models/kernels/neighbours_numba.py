@@ -1,10 +1,9 @@
 """The search of ``neighbours`` and sums over what it found, for numba: strips of rows in parallel.
 
-The search keeps the rows around a row of pixels column by column, so that the window of a pixel is
-one run of memory that SIMD walks without a break. Selecting the N smallest of thousands of scores
-one by one would cost more than the scores. So a window is folded into some hundred groups: the N-th
-smallest of the groups' minima bounds the N-th smallest score from above, hardly more than N pixels
-stay within it, and only those are looked at one by one.
+Selecting the N smallest of thousands of scores one by one would cost more than the scores, which
+SIMD sums along a window (see ``ring_numba``). So a window is folded into some hundred groups: the
+N-th smallest of the groups' minima bounds the N-th smallest score from above, hardly more than N
+pixels stay within it, and only those are looked at one by one.
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-_STRIP = 32  # rows that a thread takes at a time; each strip begins with a copy of a whole window
+from .ring_numba import STRIP, load_rows
+
 _GROUPS = 256  # a window is folded until it has no more
 _FLAGS = {"contract", "reassoc", "nsz"}
 FAR = np.float32(1e38)  # a score or feature that is never counted
@@ -156,16 +156,6 @@ def _number(row, size, columns, rank_of, places, ranks, penalty):  # type: ignor
             i += 1
 
 
-@numba.njit(cache=True, fastmath=_FLAGS)
-def _load_rows(features, first, last, ring):  # type: ignore[no-untyped-def]
-    """Put rows of the image into the ring: (features, cols * size), column by column."""
-    size = ring.shape[1] // features.shape[2]
-    for k in range(len(features)):
-        for row in range(first, last):
-            for col in range(features.shape[2]):
-                ring[k, col * size + row % size] = features[k, row, col]
-
-
 @numba.njit(parallel=True, cache=True, fastmath=_FLAGS)
 def search_kernel(  # type: ignore[no-untyped-def]
     features, rank_of, columns, limit, places, scores
@@ -188,7 +178,7 @@ def search_kernel(  # type: ignore[no-untyped-def]
     runs = np.flatnonzero(np.diff(columns) != 1) + 1  # where a run of columns begins anew
     runs = np.concatenate((np.zeros(1, runs.dtype), runs, np.full(1, len(columns), runs.dtype)))
     window = len(columns) * size
-    for strip in numba.prange((rows + _STRIP - 1) // _STRIP):
+    for strip in numba.prange((rows + STRIP - 1) // STRIP):
         ring = np.empty((len(features), features.shape[2] * size), dtype=np.float32)
         total = np.empty(window, dtype=np.float32)
         groups, penalty = np.empty_like(total), np.empty_like(total)
@@ -196,10 +186,11 @@ def search_kernel(  # type: ignore[no-untyped-def]
         ranks, hits = np.empty_like(number), np.empty(window + 8, dtype=np.int32)
         flags = np.zeros((window + 7) // 8 * 8, dtype=np.uint8)
         bits = total.view(np.int32)
-        first = strip * _STRIP
-        _load_rows(features, first, first + size - 1, ring)
-        for row in range(first, min(first + _STRIP, rows)):
-            _load_rows(features, row + size - 1, row + size, ring)
+        first = strip * STRIP
+        for row in range(first, min(first + STRIP, rows)):
+            fresh = row if row == first else row + size - 1
+            for k in range(len(features)):
+                load_rows(features[k], fresh, row + size, size, ring[k])
             _number(row, size, columns, rank_of, number, ranks, penalty)
             for col in range(cols):
                 here = features[:, row + radius, col + radius]

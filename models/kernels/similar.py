@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 FAR = 1e9  # feature of a pixel that is similar to none
+_MANY = 0.3  # share of the window above which numba's loop over whole windows is the faster one
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,14 @@ def _planes(c: Candidates) -> tuple[Tensor, ...]:
 
 
 def _sums_numba(c: Candidates, kernel: Tensor) -> tuple[Tensor, Tensor]:
-    from .similar_numba import similar_sums_kernel
+    from .similar_numba import sums_by_pixel, sums_by_place
 
     radius = len(kernel) // 2
     rows, cols = c.feature.shape[0] - 2 * radius, c.feature.shape[1] - 2 * radius
     weights, sums = torch.zeros(rows, cols), torch.zeros(rows, cols)
     arrays = [plane.contiguous().numpy() for plane in _planes(c)]
     last = (kernel.contiguous().numpy(), weights.numpy(), sums.numpy())
-    similar_sums_kernel(*arrays, *last)  # type: ignore[call-arg]
+    places = int(torch.count_nonzero(kernel))
+    loop = sums_by_pixel if places > _MANY * kernel.numel() else sums_by_place
+    loop(*arrays, *last)  # type: ignore[call-arg]
     return weights, sums
