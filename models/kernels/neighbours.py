@@ -51,6 +51,22 @@ class Neighbours:
         # The place -1 takes the last entry.
         return torch.cat([table, table.new_zeros(1)])[self.place]
 
+    def gather(self, image: Tensor) -> Tensor:
+        """(N, rows, cols): values of one image at every neighbour; anything where there is none.
+
+        Args:
+            image: (rows + 2 radius, cols + 2 radius), halo included.
+        """
+        if self.backend == "numba":
+            from .neighbours_numba import gather_kernel
+
+            values = torch.zeros(self.place.permute(1, 2, 0).shape)
+            places = self.place.permute(1, 2, 0).contiguous().numpy()
+            gather_kernel(places, image.contiguous().numpy(), values.numpy())
+            return values.permute(2, 0, 1)
+        flat, width = image.flatten(), image.shape[-1]
+        return torch.stack([flat[self.index(place, width)] for place in self.place])
+
     def weighted_sum(self, values: Tensor, weights: Tensor) -> Tensor:
         """Sum of weight * value over the neighbours of every pixel.
 
@@ -155,7 +171,7 @@ def _find_numba(
     columns = (rank_of.reshape(size, size) >= 0).any(dim=0).nonzero().flatten()
     apart = features.contiguous().clone()
     apart[0].masked_fill_(~usable, float(FAR))
-    search_kernel(  # type: ignore[call-arg]
+    search_kernel(
         apart.numpy(), rank_of.numpy(), columns.numpy(), min(FAR, FAR.dtype.type(limit)),
         place.numpy(), score.numpy(),
     )  # fmt: skip

@@ -211,6 +211,18 @@ def search_kernel(  # type: ignore[no-untyped-def]
                     scores[row, col, n] = total[hits[n]]
 
 
+@numba.njit(parallel=True, cache=True)
+def gather_kernel(places, image, values):  # type: ignore[no-untyped-def]
+    """See ``neighbours.Neighbours.gather``; the last array, (rows, cols, N), is filled in."""
+    rows, cols, count = places.shape
+    size = image.shape[0] - rows + 1
+    for row in numba.prange(rows):
+        for col in range(cols):
+            for n in range(count):
+                place = max(places[row, col, n], 0)
+                values[row, col, n] = image[row + place // size, col + place % size]
+
+
 @numba.njit(parallel=True, cache=True, fastmath=_FLAGS)
 def weighted_sum_kernel(places, weights, values, sums):  # type: ignore[no-untyped-def]
     """See ``neighbours.Neighbours.weighted_sum``.

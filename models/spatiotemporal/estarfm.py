@@ -93,7 +93,7 @@ class Estarfm(FusionModel):
         agreement = _agreement(fine + level, coarse + level, self._stats.floor)
         ones = torch.ones_like(similar.score).where(similar.found, 0.0)
         distance = 1 + similar.distance() / max(self.halo, 1)
-        likeness = _gather(similar, agreement)
+        likeness = similar.gather(agreement)
         weights = (1 / ((1 - likeness) * distance + 1e-7)).where(similar.found, 0.0)
         weights = weights / weights.sum(dim=0).clamp(min=1e-30)
         change = similar.weighted_sum((target - coarse).flatten(0, 1), weights)
@@ -133,13 +133,6 @@ class Estarfm(FusionModel):
         enough = moved >= self.parameters["change"] * self._stats.spread.mean(0)[:, None, None]
         good = significant & enough & (slope > 0) & (slope <= _STEEPEST)
         return slope.where(good, 1.0).float()
-
-
-def _gather(similar: Neighbours, image: Tensor) -> Tensor:
-    """(N, rows, cols): values of one image at every neighbour."""
-    flat = image.flatten()
-    width = image.shape[-1]
-    return torch.stack([flat[similar.index(place, width)] for place in similar.place])
 
 
 def _agreement(fine: Tensor, coarse: Tensor, floor: Tensor) -> Tensor:

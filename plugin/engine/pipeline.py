@@ -31,6 +31,11 @@ from .tiles import tile_side, tile_windows, with_halo
 from .trust import TrustCheck
 from .writer import Writer, remove_part
 
+try:  # here, so that it counts as start-up and not as part of a job
+    import numba
+except ImportError:
+    numba = None  # type: ignore[assignment]
+
 OnProgress = Callable[[str, float], None]
 IsCancelled = Callable[[], bool]
 
@@ -266,9 +271,7 @@ _USUAL_THREADS = torch.get_num_threads()
 def _limit_threads(threads: int | None) -> None:
     """Use so many threads for this job; a worker lives longer than one."""
     torch.set_num_threads(_USUAL_THREADS if threads is None else min(threads, _CORES))
-    try:
-        import numba
-    except ImportError:
+    if numba is None:
         return
     most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     numba.set_num_threads(most if threads is None else min(threads, most))

@@ -33,6 +33,7 @@ from ..grid import (
     placement,
 )
 from ..job import RasterSource
+from .interpolate import interpolated, lies_straight
 from .views import quiet, warped
 
 Array = NDArray[np.float32]
@@ -183,6 +184,11 @@ class Raster:
         self.masked = self._has_mask()
         self._origin = self._aligned_origin()
         self._resampling = resampling
+        self._straight = (
+            resampling == "cubic"
+            and self.crs == grid.crs
+            and lies_straight(self.transform, grid.transform)
+        )
         self._views = [] if self.aligned else list(warped(self, resampling, (0, 0, 0, 0)))
 
     @property
@@ -212,6 +218,9 @@ class Raster:
         bare = [math.ceil(max(side, 0.0)) for side in (row, col, -row, -col)]
         self._close_views()
         self._origin = None
+        self._straight = (
+            False  # the values that are repeated beyond the edge are known to GDAL only
+        )
         try:
             self._views = list(warped(self, self._resampling, (bare[0], bare[1], bare[2], bare[3])))
         except (RasterioError, OSError) as error:
@@ -237,8 +246,7 @@ class Raster:
             return out
         try:
             if self._origin is None:
-                place = _rasterio(inside)
-                values = self._physical(np.stack([w.read(1, window=place) for _, w in self._views]))
+                values = self._resampled(inside)
             else:
                 row, col = self._origin
                 moved = Window(inside.row + row, inside.col + col, inside.rows, inside.cols)
@@ -247,6 +255,18 @@ class Raster:
             raise _unreadable(self.source, error) from error
         out[:, rows, cols] = values
         return out
+
+    def _resampled(self, window: Window) -> Array:
+        """(bands, rows, cols) of a window of the target grid that lies inside it."""
+        if self._straight:
+            shape = self.dataset.height, self.dataset.width
+            values = interpolated(
+                self._read_file, self.transform, self.grid.transform, shape, window
+            )
+            if values is not None:
+                return values
+        place = _rasterio(window)
+        return self._physical(np.stack([w.read(1, window=place) for _, w in self._views]))
 
     def read_native(self, window: Window) -> Array:
         """(bands, rows, cols) of a window of the file's own pixels; NaN for nodata and outside.
