@@ -32,6 +32,7 @@ _WORTH = 0.005  # a shift must gain this much correlation to be believed
 _LIKELIER = 20.0  # and this much log-likelihood (twice), as if the cells were independent
 _COVERAGE = 0.75  # share of the PSF that must see valid pixels
 _TOGETHER = 16  # cells that are summed at once; more see pixels in vain
+_LATTICE = 256  # the same where they share their rows and columns
 _REACH = 3.5  # a Gaussian ends here, in standard deviations
 
 
@@ -283,14 +284,21 @@ class CellViews:
         near = (self._rows > row - reach) & (self._rows < row + rows + reach)
         near &= (self._cols > col - reach) & (self._cols < col + cols + reach)
         stack = self._stack(images, known)
-        for cells in near.nonzero()[:, 0].split(_TOGETHER):
-            # Where the cells lie as the pixels do, many share their rows.
-            downs, which = self._rows[cells].unique(return_inverse=True)
-            some_rows, weight_down = self._weights(downs, row, rows)
-            some_cols, weight_across = self._weights(self._cols[cells], col, cols)
-            part = stack[some_rows, :, some_cols]
-            seen = torch.tensordot(weight_down.to(part), part, dims=1)[which]
-            self._sums[:, cells] += (seen @ weight_across.to(part)[:, :, None])[:, :, 0].T.double()
+        for block in near.nonzero()[:, 0].split(_LATTICE):
+            # Where the cells lie as the pixels do, they share their rows and columns.
+            places = len(self._rows[block].unique()) * len(self._cols[block].unique())
+            for cells in block.split(_LATTICE if places <= 2 * len(block) else _TOGETHER):
+                self._sums[:, cells] += self._seen(cells, stack, row, col).double()
+
+    def _seen(self, cells: Tensor, stack: Tensor, row: int, col: int) -> Tensor:
+        """(planes, cells): what some cells see of a piece, from ``_stack``."""
+        downs, which_down = self._rows[cells].unique(return_inverse=True)
+        across, which_across = self._cols[cells].unique(return_inverse=True)
+        some_rows, weight_down = self._weights(downs, row, len(stack))
+        some_cols, weight_across = self._weights(across, col, stack.shape[-1])
+        part = stack[some_rows, :, some_cols]
+        seen = torch.tensordot(weight_down.to(part), part, dims=1)
+        return (seen @ weight_across.to(part).T)[which_down, :, which_across].T
 
     def _stack(self, images: Sequence[Tensor], known: Tensor) -> Tensor:
         """(rows, planes, cols): all images, 0 where not known, and the masks."""
