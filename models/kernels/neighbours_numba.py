@@ -11,7 +11,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from .ring_numba import STRIP, load_rows
+from .ring_numba import STRIP, WIDTH, load_rows
 
 _GROUPS = 256  # a window is folded until it has no more
 _FLAGS = {"contract", "reassoc", "nsz"}
@@ -178,28 +178,29 @@ def search_kernel(  # type: ignore[no-untyped-def]
     runs = np.flatnonzero(np.diff(columns) != 1) + 1  # where a run of columns begins anew
     runs = np.concatenate((np.zeros(1, runs.dtype), runs, np.full(1, len(columns), runs.dtype)))
     window = len(columns) * size
-    for strip in numba.prange((rows + STRIP - 1) // STRIP):
-        ring = np.empty((len(features), features.shape[2] * size), dtype=np.float32)
+    across = (cols + WIDTH - 1) // WIDTH
+    for piece in numba.prange((rows + STRIP - 1) // STRIP * across):
+        first, left = piece // across * STRIP, piece % across * WIDTH
+        ring = np.empty((len(features), (WIDTH + size - 1) * size), dtype=np.float32)
         total = np.empty(window, dtype=np.float32)
         groups, penalty = np.empty_like(total), np.empty_like(total)
         number = np.empty(window, dtype=np.int32)
         ranks, hits = np.empty_like(number), np.empty(window + 8, dtype=np.int32)
         flags = np.zeros((window + 7) // 8 * 8, dtype=np.uint8)
         bits = total.view(np.int32)
-        first = strip * STRIP
         for row in range(first, min(first + STRIP, rows)):
             fresh = row if row == first else row + size - 1
             for k in range(len(features)):
-                load_rows(features[k], fresh, row + size, size, ring[k])
+                load_rows(features[k], fresh, row + size, left, size, ring[k])
             _number(row, size, columns, rank_of, number, ranks, penalty)
-            for col in range(cols):
+            for col in range(left, min(left + WIDTH, cols)):
                 here = features[:, row + radius, col + radius]
                 if here[0] >= FAR:
                     continue
                 total[:] = penalty
                 for run in range(len(runs) - 1):
                     part = total[runs[run] * size : runs[run + 1] * size]
-                    _add_scores(part, ring, (col + columns[runs[run]]) * size, here, limit)
+                    _add_scores(part, ring, (col - left + columns[runs[run]]) * size, here, limit)
                 minima = groups[: _minima(total, groups)].view(np.int32)
                 bound = _bound(minima, count, 0) if len(minima) >= count else _MOST
                 found = _collect(bits, bound, flags, hits)

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import numba
 
-STRIP = 32  # rows that a thread takes at a time; each strip begins with a whole window of rows
+# Rows and columns that a thread takes at a time. Each piece begins with a whole window of rows; the
+# ring of a wider one would not stay in a core's own cache.
+STRIP, WIDTH = 32, 128
 
 
 @numba.njit(cache=True)
-def load_rows(image, first, last, size, ring):  # type: ignore[no-untyped-def]
-    """Put rows of an image, (rows, cols), into its ring, (cols * size,)."""
+def load_rows(image, first, last, left, size, ring):  # type: ignore[no-untyped-def]
+    """Put rows of an image, (rows, cols), from a column on into a ring, (cols * size,)."""
+    cols = min(len(ring) // size, image.shape[1] - left)
     for row in range(first, last):
         at = row % size
-        for col in range(image.shape[1]):
-            ring[col * size + at] = image[row, col]
+        for col in range(cols):
+            ring[col * size + at] = image[row, left + col]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from .ring_numba import STRIP, load_rows
+from .ring_numba import STRIP, WIDTH, load_rows
 
 _FLAGS = {"contract", "reassoc", "nsz", "nnan", "ninf"}
 _SIDE = 3  # pixels beside the first that are summed with it
@@ -99,19 +99,20 @@ def sums_by_pixel(  # type: ignore[no-untyped-def]  # noqa: PLR0913, PLR0917
     size = kernel.shape[0]
     radius = size // 2
     rows, cols = weights.shape
-    wide = feature.shape[1] + _SIDE
+    wide = (WIDTH + size - 1 + _SIDE) * size
     run = (size + _SIDE) * size
-    for strip in numba.prange((rows + STRIP - 1) // STRIP):
-        f, s, t, w, v = [np.zeros(wide * size, dtype=np.float32) for _ in range(5)]
+    across = (cols + WIDTH - 1) // WIDTH
+    for piece in numba.prange((rows + STRIP - 1) // STRIP * across):
+        first, start = piece // across * STRIP, piece % across * WIDTH
+        f, s, t, w, v = [np.zeros(wide, dtype=np.float32) for _ in range(5)]
         shares = np.zeros((size + 2 * _SIDE) * size, dtype=np.float32)
-        first = strip * STRIP
         for row in range(first, min(first + STRIP, rows)):
             fresh = row if row == first else row + size - 1
-            load_rows(feature, fresh, row + size, size, f)
-            load_rows(spectral, fresh, row + size, size, s)
-            load_rows(temporal, fresh, row + size, size, t)
-            load_rows(weight, fresh, row + size, size, w)
-            load_rows(weighted, fresh, row + size, size, v)
+            load_rows(feature, fresh, row + size, start, size, f)
+            load_rows(spectral, fresh, row + size, start, size, s)
+            load_rows(temporal, fresh, row + size, start, size, t)
+            load_rows(weight, fresh, row + size, start, size, w)
+            load_rows(weighted, fresh, row + size, start, size, v)
             _turn(kernel, row, shares)
             kernels = (
                 shares[3 * size :][:run], shares[2 * size :][:run],
@@ -120,8 +121,8 @@ def sums_by_pixel(  # type: ignore[no-untyped-def]  # noqa: PLR0913, PLR0917
             centre = feature[row + radius, radius : radius + cols]
             most_spectral = spectral_limit[row + radius, radius : radius + cols]
             most_temporal = temporal_limit[row + radius, radius : radius + cols]
-            for left in range(0, cols, _SIDE + 1):
-                here = slice(left * size, left * size + run)
+            for left in range(start, min(start + WIDTH, cols), _SIDE + 1):
+                here = slice((left - start) * size, (left - start) * size + run)
                 total, total_weighted = _four_pixels(
                     (f[here], s[here], t[here], w[here], v[here]), kernels,
                     _four_of(centre, left, cols - 1), _four_of(most_spectral, left, cols - 1),
