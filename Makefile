@@ -10,6 +10,8 @@ PYTHON := /usr/bin/python3
 TORCH_INDEX ?=
 # More options for pytest, e.g. make test ARGS="-k starfm -x".
 ARGS ?=
+# The Debian releases of test-matrix.
+SUITES ?= trixie sid
 
 PACKAGES := qgis python3-qgis python3-venv
 SCREEN_PACKAGES := xvfb xauth openbox
@@ -24,8 +26,8 @@ IN_WORKER := mkdir -p build/tmp && TMPDIR="$$PWD/build/tmp" XDG_CACHE_HOME="$$PW
 TYPED := -p rasterfuse.models -p rasterfuse.plugin.engine -p rasterfuse.plugin.runtime \
 	-m rasterfuse.plugin.job -m rasterfuse.plugin.checks -m rasterfuse.plugin.grid
 
-.PHONY: help setup packages demo run env test test-slow lint type unit test-qgis evaluate \
-	bench bench-gpu screenshots clean
+.PHONY: help setup packages demo run env test test-slow lint type unit test-qgis test-matrix \
+	evaluate bench bench-gpu screenshots clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -81,6 +83,9 @@ test-qgis: setup ## tests in a headless QGIS, without torch
 
 test-slow: setup ## tests that take long or load the machine
 	@$(IN_WORKER) $(WORKER) -m pytest tests/unit tests/engine tests/real -m slow $(ARGS)
+
+test-matrix: ## unit and test-qgis in other Debian releases (needs root); roots in build/matrix
+	@ARGS="$(ARGS)" TORCH_INDEX="$(TORCH_INDEX)" tools/matrix $(SUITES)
 
 evaluate: setup ## accuracy on real and simulated scenes; writes docs/evaluation.md
 	@$(IN_WORKER) PYTHONPATH=build/plugins $(WORKER) tools/evaluate.py docs/evaluation.md
