@@ -10,10 +10,11 @@ PYTHON := /usr/bin/python3
 TORCH_INDEX ?=
 # More options for pytest, e.g. make test ARGS="-k starfm -x".
 ARGS ?=
-# The Debian releases of test-matrix.
+# What test-matrix runs, and in which releases of Debian.
+TARGETS ?= unit test-qgis
 SUITES ?= trixie sid
 
-PACKAGES := qgis python3-qgis python3-venv
+PACKAGES := qgis python3-qgis python3-venv git
 SCREEN_PACKAGES := xvfb xauth openbox
 WORKER := build/worker/bin/python
 QGIS := build/qgis/bin/python
@@ -27,7 +28,7 @@ TYPED := -p rasterfuse.models -p rasterfuse.plugin.engine -p rasterfuse.plugin.r
 	-m rasterfuse.plugin.job -m rasterfuse.plugin.checks -m rasterfuse.plugin.grid
 
 .PHONY: help setup packages demo run env test test-slow lint type unit test-qgis test-matrix \
-	evaluate bench bench-gpu screenshots clean
+	package evaluate bench bench-gpu screenshots clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -84,8 +85,11 @@ test-qgis: setup ## tests in a headless QGIS, without torch
 test-slow: setup ## tests that take long or load the machine
 	@$(IN_WORKER) $(WORKER) -m pytest tests/unit tests/engine tests/real -m slow $(ARGS)
 
-test-matrix: ## unit and test-qgis in other Debian releases (needs root); roots in build/matrix
-	@ARGS="$(ARGS)" TORCH_INDEX="$(TORCH_INDEX)" tools/matrix $(SUITES)
+test-matrix: ## the tests in the QGIS of other Debian releases (needs root), kept in build/matrix
+	@TARGETS="$(TARGETS)" ARGS='$(ARGS)' TORCH_INDEX="$(TORCH_INDEX)" tools/matrix $(SUITES)
+
+package: ## ZIP for plugins.qgis.org in build/dist; STRICT=1 fails on open questions
+	@$(PYTHON) tools/package.py $(if $(STRICT),--strict)
 
 evaluate: setup ## accuracy on real and simulated scenes; writes docs/evaluation.md
 	@$(IN_WORKER) PYTHONPATH=build/plugins $(WORKER) tools/evaluate.py docs/evaluation.md
