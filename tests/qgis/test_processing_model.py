@@ -211,6 +211,19 @@ def desktop(qgis_iface, qgis_new_project, monkeypatch):
     return qgis_iface
 
 
+def batch_file(panel, rows, outputs):
+    """A batch as this QGIS saves it: since 3.40 values, before that Python expressions."""
+    modern = hasattr(panel, "CURRENT_FORMAT")
+    listed = [
+        {
+            "PARAMETERS": row if modern else {name: repr(value) for name, value in row.items()},
+            "OUTPUTS": {"OUTPUT": str(path)},
+        }
+        for row, path in zip(rows, outputs)
+    ]
+    return {panel.FORMAT: panel.CURRENT_FORMAT, panel.ROWS: listed} if modern else listed
+
+
 def test_a_batch_from_a_file_fuses_every_row(
     provider, small_scene, tmp_path, desktop, qtbot, monkeypatch
 ):
@@ -220,17 +233,7 @@ def test_a_batch_from_a_file_fuses_every_row(
     outputs = [tmp_path / "one.tif", tmp_path / "two.tif"]
     rows = [small_scene.pansharpening(), small_scene.pansharpening(MULTISPECTRAL_BANDS="3;1")]
     batch = tmp_path / "batch.json"
-    batch.write_text(
-        json.dumps(
-            [
-                {
-                    "PARAMETERS": {name: repr(value) for name, value in row.items()},
-                    "OUTPUTS": {"OUTPUT": str(path)},
-                }
-                for row, path in zip(rows, outputs)
-            ]
-        )
-    )
+    batch.write_text(json.dumps(batch_file(BatchPanel.BatchPanel, rows, outputs)))
     monkeypatch.setattr(BatchPanel.QFileDialog, "getOpenFileName", lambda *_args: (str(batch), ""))
     algorithm = QgsApplication.processingRegistry().createAlgorithmById("rasterfuse:gsa")
     dialog = BatchAlgorithmDialog(algorithm)
