@@ -27,11 +27,11 @@ IN_WORKER := mkdir -p build/tmp && TMPDIR="$$PWD/build/tmp" XDG_CACHE_HOME="$$PW
 TYPED := -p rasterfuse.models -p rasterfuse.plugin.engine -p rasterfuse.plugin.runtime \
 	-m rasterfuse.plugin.job -m rasterfuse.plugin.checks -m rasterfuse.plugin.grid
 
-.PHONY: help setup packages demo run env test test-slow lint type unit test-qgis test-matrix \
+.PHONY: help setup packages demo run env test test-slow lint type qt6 unit test-qgis test-matrix \
 	package evaluate bench bench-gpu screenshots clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: build/worker/.ready build/qgis/.ready ## install what is missing: packages, build/worker, build/qgis
 	@$(IN_QGIS) true
@@ -67,14 +67,23 @@ env: ## print shell lines for work by hand: eval "$(make env)"
 
 test: lint type unit test-qgis ## all checks and tests but the slow ones
 
-lint: setup ## ruff and bandit
+lint: setup ## ruff, bandit, and what Qt 6 would refuse
 	@$(WORKER) -m ruff check .
 	@$(WORKER) -m ruff format --check .
 	@$(IN_WORKER) $(WORKER) -m bandit --quiet --recursive --configfile pyproject.toml plugin models __init__.py
+	@$(PYTHON) tools/qt6_check.py plugin tools tests
 
 type: setup ## mypy on all parts without Qt
 	@cd build/plugins && MYPYPATH=. ../worker/bin/python -m mypy --config-file ../../pyproject.toml \
 		--cache-dir ../mypy $(TYPED)
+
+build/qt6/.ready: tools/qt6-requirements.txt
+	@$(PYTHON) -m venv build/qt6
+	@build/qt6/bin/python $(PIP) -r tools/qt6-requirements.txt
+	@touch $@
+
+qt6: setup build/qt6/.ready ## mypy on the QGIS side with the types of PyQt6 (a download)
+	@tools/qt6
 
 unit: setup ## tests of the worker's side, without QGIS
 	@$(IN_WORKER) $(WORKER) -m pytest tests/unit tests/engine tests/real $(ARGS)

@@ -49,7 +49,7 @@ def test_there_is_one_version(metadata):
 
 
 def test_everything_that_is_installed_is_pinned():
-    for name in ("worker", "qgis"):
+    for name in ("worker", "qgis", "qt6"):
         text = (ROOT / "tools" / f"{name}-requirements.txt").read_text(encoding="utf-8")
         lines = [line for line in text.splitlines() if line and not line.startswith("#")]
         assert lines
