@@ -78,6 +78,7 @@ type: setup ## mypy on all parts without Qt
 		--cache-dir ../mypy $(TYPED)
 
 build/qt6/.ready: tools/qt6-requirements.txt
+	@echo "Setting up build/qt6" >&2
 	@$(PYTHON) -m venv build/qt6
 	@build/qt6/bin/python $(PIP) -r tools/qt6-requirements.txt
 	@touch $@
