@@ -95,8 +95,9 @@ test-qgis: setup ## tests in a headless QGIS, without torch
 test-slow: setup ## tests that take long or load the machine
 	@$(IN_WORKER) $(WORKER) -m pytest tests/unit tests/engine tests/real -m slow $(ARGS)
 
+test-matrix: export TARGETS := $(TARGETS)
 test-matrix: ## the tests in the QGIS of other Debian releases (needs root), kept in build/matrix
-	@TARGETS="$(TARGETS)" ARGS='$(ARGS)' TORCH_INDEX="$(TORCH_INDEX)" tools/matrix $(SUITES)
+	@tools/matrix $(SUITES)
 
 package: ## ZIP for plugins.qgis.org in build/dist; STRICT=1 fails on open questions
 	@$(PYTHON) tools/package.py $(if $(STRICT),--strict)

@@ -238,9 +238,12 @@ def test_a_batch_from_a_file_fuses_every_row(
     algorithm = QgsApplication.processingRegistry().createAlgorithmById("rasterfuse:gsa")
     dialog = BatchAlgorithmDialog(algorithm)
     qtbot.addWidget(dialog)
+    dialog.show()
     dialog.mainWidget().load()
     dialog.mainWidget().checkLoadLayersOnCompletion.setChecked(False)
     dialog.runAlgorithm()
+    # Since 3.40 the rows run in the background.
+    qtbot.waitUntil(lambda: not dialog.cancelButton().isEnabled(), timeout=60_000)
     one, two = (pixels(path) for path in outputs)
     assert one.shape == (3, 64, 80)
     assert two.shape == (2, 64, 80)
