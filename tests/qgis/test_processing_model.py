@@ -26,7 +26,6 @@ from qgis.core import (
     QgsProject,
     QgsRasterLayer,
 )
-from qgis.gui import QgsBrowserGuiModel
 
 pytest_plugins = ["small_scene"]
 
@@ -143,7 +142,7 @@ def test_a_model_runs_in_the_background(provider, model_file, small_scene, tmp_p
 
 
 def test_a_model_can_end_with_a_fusion_that_is_loaded_and_dated(
-    provider, small_scene, tmp_path, qgis_new_project, qgis_iface
+    provider, small_scene, tmp_path, desktop
 ):
     model = QgsProcessingModelAlgorithm("fuse the second band", "tests")
     add_inputs(model)
@@ -201,14 +200,6 @@ def test_a_wrong_value_inside_a_model_gets_its_sentence(provider, small_scene, t
     assert not ok
     assert any("Search window is 20. Give an odd number" in text for text in errors)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.fixture()
-def desktop(qgis_iface, qgis_new_project, monkeypatch):
-    """The interface with what Processing's dialogs ask of it."""
-    browser = QgsBrowserGuiModel()
-    monkeypatch.setattr(qgis_iface, "browserModel", lambda: browser, raising=False)
-    return qgis_iface
 
 
 def batch_file(panel, rows, outputs):
