@@ -69,10 +69,10 @@ def test_every_method_is_in_the_toolbox_and_has_its_icon(installed):
 
 
 def test_without_a_python_for_the_worker_the_plugin_says_what_to_do(
-    installed, small_scene, tmp_path
+    installed, small_scene, tmp_path, monkeypatch
 ):
     wanted = shutil.which("true")
-    installed.environment["RASTERFUSE_PYTHON"] = wanted
+    monkeypatch.setitem(installed.environment, "RASTERFUSE_PYTHON", wanted)
     done = installed.qgis_process(
         "run", "rasterfuse:gsa", f"--MULTISPECTRAL={small_scene.multispectral}",
         f"--PANCHROMATIC={small_scene.panchromatic}", f"--OUTPUT={tmp_path / 'sharp.tif'}",
