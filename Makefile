@@ -10,8 +10,11 @@ PYTHON := /usr/bin/python3
 TORCH_INDEX ?=
 # More options for pytest, e.g. make test ARGS="-k starfm -x".
 ARGS ?=
+# What test-matrix runs, and in which releases of Debian.
+TARGETS ?= unit test-qgis
+SUITES ?= trixie sid
 
-PACKAGES := qgis python3-qgis python3-venv
+PACKAGES := qgis python3-qgis python3-venv git
 SCREEN_PACKAGES := xvfb xauth openbox
 WORKER := build/worker/bin/python
 QGIS := build/qgis/bin/python
@@ -24,11 +27,11 @@ IN_WORKER := mkdir -p build/tmp && TMPDIR="$$PWD/build/tmp" XDG_CACHE_HOME="$$PW
 TYPED := -p rasterfuse.models -p rasterfuse.plugin.engine -p rasterfuse.plugin.runtime \
 	-m rasterfuse.plugin.job -m rasterfuse.plugin.checks -m rasterfuse.plugin.grid
 
-.PHONY: help setup packages demo run env test test-slow lint type unit test-qgis evaluate \
-	bench bench-gpu screenshots clean
+.PHONY: help setup packages demo run env test test-slow lint type qt6 unit test-qgis test-matrix \
+	package evaluate bench bench-gpu screenshots clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: build/worker/.ready build/qgis/.ready ## install what is missing: packages, build/worker, build/qgis
 	@$(IN_QGIS) true
@@ -64,14 +67,24 @@ env: ## print shell lines for work by hand: eval "$(make env)"
 
 test: lint type unit test-qgis ## all checks and tests but the slow ones
 
-lint: setup ## ruff and bandit
+lint: setup ## ruff, bandit, and what Qt 6 would refuse
 	@$(WORKER) -m ruff check .
 	@$(WORKER) -m ruff format --check .
 	@$(IN_WORKER) $(WORKER) -m bandit --quiet --recursive --configfile pyproject.toml plugin models __init__.py
+	@$(PYTHON) tools/qt6_check.py plugin tools tests
 
 type: setup ## mypy on all parts without Qt
 	@cd build/plugins && MYPYPATH=. ../worker/bin/python -m mypy --config-file ../../pyproject.toml \
 		--cache-dir ../mypy $(TYPED)
+
+build/qt6/.ready: tools/qt6-requirements.txt
+	@echo "Setting up build/qt6" >&2
+	@$(PYTHON) -m venv build/qt6
+	@build/qt6/bin/python $(PIP) -r tools/qt6-requirements.txt
+	@touch $@
+
+qt6: setup build/qt6/.ready ## mypy on the QGIS side with the types of PyQt6 (a download)
+	@tools/qt6
 
 unit: setup ## tests of the worker's side, without QGIS
 	@$(IN_WORKER) $(WORKER) -m pytest tests/unit tests/engine tests/real $(ARGS)
@@ -81,6 +94,13 @@ test-qgis: setup ## tests in a headless QGIS, without torch
 
 test-slow: setup ## tests that take long or load the machine
 	@$(IN_WORKER) $(WORKER) -m pytest tests/unit tests/engine tests/real -m slow $(ARGS)
+
+test-matrix: export TARGETS := $(TARGETS)
+test-matrix: ## the tests in the QGIS of other Debian releases (needs root), kept in build/matrix
+	@tools/matrix $(SUITES)
+
+package: ## ZIP for plugins.qgis.org in build/dist; STRICT=1 fails on open questions
+	@$(PYTHON) tools/package.py $(if $(STRICT),--strict)
 
 evaluate: setup ## accuracy on real and simulated scenes; writes docs/evaluation.md
 	@$(IN_WORKER) PYTHONPATH=build/plugins $(WORKER) tools/evaluate.py docs/evaluation.md

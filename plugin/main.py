@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qgis.gui import QgisInterface
 
     from .gui.dialog import FusionDialog
-    from .gui.options import OptionsFactory
+    from .gui.options_factory import OptionsFactory
     from .gui.runtime_watch import RuntimeWatch
     from .processing.provider import RasterFuseProvider
     from .tasks import TaskRegistry

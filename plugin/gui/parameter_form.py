@@ -111,7 +111,9 @@ class _Switch(QCheckBox):
         self.setChecked(bool(value))
 
 
-_EDITORS = {"int": _WholeNumber, "float": _Number, "choice": _Choice, "bool": _Switch}
+_EDITORS: dict[str, Any] = {
+    "int": _WholeNumber, "float": _Number, "choice": _Choice, "bool": _Switch,
+}  # fmt: skip
 _SIGNALS = {
     "int": "valueChanged", "float": "valueChanged", "choice": "currentIndexChanged",
     "bool": "toggled",

@@ -117,7 +117,7 @@ class RadiometryBox(QgsCollapsibleGroupBox):
         ):  # fmt: skip
             widget.setVisible(wanted)
 
-    def values(self, side: str) -> dict[str, float | None]:
+    def values(self, side: str) -> dict[str, Any]:
         """Numbers for the images of one side, None where left empty or unreadable."""
         return {
             name: _number(edit.text())

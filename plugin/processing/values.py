@@ -97,7 +97,7 @@ class Values:
                 f"REFERENCE_DATES has {len(days)} dates for {len(fine)} fine images. Give one "
                 "date per pair, or none."
             )
-        given = days or [None] * max(len(coarse), len(fine))
+        given: list[Any] = days or [None] * max(len(coarse), len(fine))
         return pair_up(
             [self._dressed(layer, "COARSE", day) for layer, day in zip(coarse, given)],
             [self._dressed(layer, "FINE", day) for layer, day in zip(fine, given)],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess  # nosec B404
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from layers_rasters import write_raster
-from qgis.core import QgsApplication
+from qgis.core import QgsApplication, QgsLayerTreeModel, QgsProject
+from qgis.gui import QgsBrowserGuiModel, QgsLayerTreeView
 from rasterfuse.plugin.processing.provider import RasterFuseProvider
 from rasterfuse.plugin.runtime.runtime import close_all
 
@@ -95,6 +96,17 @@ def provider(qgis_processing):
     QgsApplication.processingRegistry().addProvider(made)
     yield made
     QgsApplication.processingRegistry().removeProvider(made)
+
+
+@pytest.fixture()
+def desktop(qgis_iface, qgis_new_project, monkeypatch):
+    """The interface with the real widgets that Processing asks of it."""
+    browser = QgsBrowserGuiModel()
+    tree = QgsLayerTreeView()
+    tree.setModel(QgsLayerTreeModel(QgsProject.instance().layerTreeRoot()))
+    monkeypatch.setattr(qgis_iface, "browserModel", lambda: browser, raising=False)
+    monkeypatch.setattr(qgis_iface, "layerTreeView", lambda: tree, raising=False)
+    return qgis_iface
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -26,7 +26,6 @@ from qgis.core import (
     QgsProject,
     QgsRasterLayer,
 )
-from qgis.gui import QgsBrowserGuiModel
 
 pytest_plugins = ["small_scene"]
 
@@ -143,7 +142,7 @@ def test_a_model_runs_in_the_background(provider, model_file, small_scene, tmp_p
 
 
 def test_a_model_can_end_with_a_fusion_that_is_loaded_and_dated(
-    provider, small_scene, tmp_path, qgis_new_project, qgis_iface
+    provider, small_scene, tmp_path, desktop
 ):
     model = QgsProcessingModelAlgorithm("fuse the second band", "tests")
     add_inputs(model)
@@ -203,12 +202,17 @@ def test_a_wrong_value_inside_a_model_gets_its_sentence(provider, small_scene, t
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture()
-def desktop(qgis_iface, qgis_new_project, monkeypatch):
-    """The interface with what Processing's dialogs ask of it."""
-    browser = QgsBrowserGuiModel()
-    monkeypatch.setattr(qgis_iface, "browserModel", lambda: browser, raising=False)
-    return qgis_iface
+def batch_file(panel, rows, outputs):
+    """A batch as this QGIS saves it: since 3.40 values, before that Python expressions."""
+    modern = hasattr(panel, "CURRENT_FORMAT")
+    listed = [
+        {
+            "PARAMETERS": row if modern else {name: repr(value) for name, value in row.items()},
+            "OUTPUTS": {"OUTPUT": str(path)},
+        }
+        for row, path in zip(rows, outputs)
+    ]
+    return {panel.FORMAT: panel.CURRENT_FORMAT, panel.ROWS: listed} if modern else listed
 
 
 def test_a_batch_from_a_file_fuses_every_row(
@@ -220,24 +224,17 @@ def test_a_batch_from_a_file_fuses_every_row(
     outputs = [tmp_path / "one.tif", tmp_path / "two.tif"]
     rows = [small_scene.pansharpening(), small_scene.pansharpening(MULTISPECTRAL_BANDS="3;1")]
     batch = tmp_path / "batch.json"
-    batch.write_text(
-        json.dumps(
-            [
-                {
-                    "PARAMETERS": {name: repr(value) for name, value in row.items()},
-                    "OUTPUTS": {"OUTPUT": str(path)},
-                }
-                for row, path in zip(rows, outputs)
-            ]
-        )
-    )
+    batch.write_text(json.dumps(batch_file(BatchPanel.BatchPanel, rows, outputs)))
     monkeypatch.setattr(BatchPanel.QFileDialog, "getOpenFileName", lambda *_args: (str(batch), ""))
     algorithm = QgsApplication.processingRegistry().createAlgorithmById("rasterfuse:gsa")
     dialog = BatchAlgorithmDialog(algorithm)
     qtbot.addWidget(dialog)
+    dialog.show()
     dialog.mainWidget().load()
     dialog.mainWidget().checkLoadLayersOnCompletion.setChecked(False)
     dialog.runAlgorithm()
+    # Since 3.40 the rows run in the background.
+    qtbot.waitUntil(lambda: not dialog.cancelButton().isEnabled(), timeout=60_000)
     one, two = (pixels(path) for path in outputs)
     assert one.shape == (3, 64, 80)
     assert two.shape == (2, 64, 80)

@@ -194,7 +194,7 @@ def test_layers_of_the_project_do_as_well_as_paths(
 
 
 def test_a_loaded_result_is_named_styled_dated_and_tells_its_history(
-    provider, small_scene, tmp_path, qgis_iface, qgis_new_project
+    provider, small_scene, tmp_path, desktop
 ):
     fine = QgsRasterLayer(small_scene.fine[0], "landsat_20010524")
     fine.setOpacity(0.5)

@@ -3,56 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from osgeo import gdal
+from shells import Profile, needs_program
 
 pytest_plugins = ["small_scene"]
 
 ROOT = Path(__file__).resolve().parents[2]
-# The wrapper of Debian 12 does not start; newer ones and other systems have both or only that.
-PROGRAM = shutil.which("qgis_process.bin") or shutil.which("qgis_process")
-needs_program = pytest.mark.skipif(PROGRAM is None, reason="qgis_process is not installed")
 
 
 @pytest.fixture()
 def shell(tmp_path):
     """Run qgis_process as a user with this plugin switched on would."""
-    plugins, profile = tmp_path / "plugins", tmp_path / "profile"
+    plugins = tmp_path / "plugins"
     plugins.mkdir()
     (plugins / "rasterfuse").symlink_to(ROOT, target_is_directory=True)
-    ini = profile / "profiles" / "default" / "QGIS" / "QGIS3.ini"
-    ini.parent.mkdir(parents=True)
-    ini.write_text("[PythonPlugins]\nrasterfuse=true\nprocessing=true\n", encoding="utf-8")
-    home = tmp_path / "home"
-    home.mkdir(mode=0o700)
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
-    environment = {
-        **kept,
-        "HOME": str(home),
-        "XDG_RUNTIME_DIR": str(home),
-        "QT_QPA_PLATFORM": "offscreen",
-        "QGIS_CUSTOM_CONFIG_PATH": str(profile),
-        "QGIS_PLUGINPATH": str(plugins),
-    }
-
-    def run(*words):
-        return subprocess.run(
-            [PROGRAM, *map(str, words)],
-            env=environment,
-            cwd=tmp_path,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=180,
-            check=False,
-        )
-
-    return run
+    profile = Profile(tmp_path, QGIS_PLUGINPATH=str(plugins))
+    profile.enable("rasterfuse")
+    return profile.qgis_process
 
 
 def said(done):

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from rasterfuse.models.cards import load_cards
 from rasterfuse.plugin.engine import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,6 +35,11 @@ def test_qgis_finds_what_it_needs_to_list_the_plugin(metadata):
     assert "GNU GENERAL PUBLIC LICENSE" in (ROOT / "LICENSE").read_text(encoding="utf-8")
 
 
+def test_the_plugin_manager_names_the_methods_that_there_are(metadata):
+    listed = re.search(r"Methods: (.*?)\.", metadata["about"]).group(1).split(", ")
+    assert sorted(listed) == sorted(card.name for card in load_cards().values())
+
+
 def test_there_is_one_version(metadata):
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
@@ -43,7 +49,7 @@ def test_there_is_one_version(metadata):
 
 
 def test_everything_that_is_installed_is_pinned():
-    for name in ("worker", "qgis"):
+    for name in ("worker", "qgis", "qt6"):
         text = (ROOT / "tools" / f"{name}-requirements.txt").read_text(encoding="utf-8")
         lines = [line for line in text.splitlines() if line and not line.startswith("#")]
         assert lines
