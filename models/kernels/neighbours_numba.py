@@ -147,10 +147,11 @@ def _thin_out(hits, found, count, bits, ranks):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True, fastmath=_FLAGS)
 def _number(row, size, columns, rank_of, places, ranks, penalty):  # type: ignore[no-untyped-def]
     """What the elements of a window are while its rows lie in the ring as they do at ``row``."""
+    turned = (np.arange(size) - row) % size
     i = 0
     for column in columns:
         for at in range(size):
-            places[i] = (at - row) % size * size + column
+            places[i] = turned[at] * size + column
             ranks[i] = rank_of[places[i]]
             penalty[i] = np.float32(0) if ranks[i] >= 0 else FAR
             i += 1

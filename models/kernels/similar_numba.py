@@ -82,9 +82,10 @@ def _four_of(row, left, last):  # type: ignore[no-untyped-def]
 def _turn(kernel, row, shares):  # type: ignore[no-untyped-def]
     """Lay the kernel as the rings lie at ``row``, behind ``_SIDE`` empty columns."""
     size = len(kernel)
+    turned = (np.arange(size) - row) % size
     for column in range(size):
         for at in range(size):
-            shares[(_SIDE + column) * size + at] = kernel[(at - row) % size, column]
+            shares[(_SIDE + column) * size + at] = kernel[turned[at], column]
 
 
 @numba.njit(parallel=True, cache=True, fastmath=_FLAGS)
