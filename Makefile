@@ -24,7 +24,7 @@ IN_WORKER := mkdir -p build/tmp && TMPDIR="$$PWD/build/tmp" XDG_CACHE_HOME="$$PW
 TYPED := -p rasterfuse.models -p rasterfuse.plugin.engine -p rasterfuse.plugin.runtime \
 	-m rasterfuse.plugin.job -m rasterfuse.plugin.checks -m rasterfuse.plugin.grid
 
-.PHONY: help setup packages demo run env test test-slow lint type unit test-qgis evaluate \
+.PHONY: help setup packages demo run env test test-slow test-install lint type unit test-qgis evaluate \
 	bench bench-gpu screenshots clean
 
 help: ## list the targets
@@ -81,6 +81,9 @@ test-qgis: setup ## tests in a headless QGIS, without torch
 
 test-slow: setup ## tests that take long or load the machine
 	@$(IN_WORKER) $(WORKER) -m pytest tests/unit tests/engine tests/real -m slow $(ARGS)
+
+test-install: setup ## install the managed Python from nothing and fuse with it
+	@$(IN_WORKER) $(WORKER) -m pytest tests/engine/test_install_for_real.py -m slow $(ARGS)
 
 evaluate: setup ## accuracy on real and simulated scenes; writes docs/evaluation.md
 	@$(IN_WORKER) PYTHONPATH=build/plugins $(WORKER) tools/evaluate.py docs/evaluation.md

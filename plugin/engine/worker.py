@@ -20,6 +20,7 @@ import platform
 import queue
 import signal
 import sys
+import sysconfig
 import threading
 import traceback
 from pathlib import Path
@@ -79,6 +80,7 @@ def hello() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": packages,
         "missing": missing,
+        "externally_managed": _is_externally_managed(),
         "devices": [],
         "drivers": [],
     }
@@ -90,6 +92,12 @@ def hello() -> dict[str, Any]:
             message["drivers"] = sorted(env.drivers())
         message["devices"] = devices()
     return message
+
+
+def _is_externally_managed() -> bool:
+    """Whether the system lets nobody install into this Python (PEP 668)."""
+    marker = Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"
+    return sys.prefix == sys.base_prefix and marker.exists()
 
 
 def probe(device: str | None) -> dict[str, Any]:

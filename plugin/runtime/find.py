@@ -35,7 +35,7 @@ def explicit(chosen: str | None) -> str | None:
 
 
 def managed() -> str:
-    """The interpreter of the environment that RasterFuse has installed; empty when there is none."""
+    """The interpreter of the environment that RasterFuse has installed; empty without one."""
     current = folder.Place(folder.root()).current()
     return str(current.python) if current is not None else ""
 

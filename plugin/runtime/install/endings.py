@@ -53,13 +53,14 @@ _SIGNS: tuple[tuple[str, str, str], ...] = (
     (DENIED, r"PermissionError|Permission denied|Access is denied|WinError (?:5|32)\b",
      "A file in {folder} cannot be written or started{what}. If a virus scanner blocks it, exempt "
      "this folder or choose another, then continue the installation."),
-    (ABSENT, r"No matching distribution found|Could not find a version",
+    (ABSENT, r"No matching distribution found|Could not find a version|ResolutionImpossible",
      "A package is not to be had{what}. Choose another device, put it into the folder of wheels, "
      f"{_ALTERNATIVE}."),
 )  # fmt: skip
-_SUBJECTS = (
+_SERVERS = (re.compile(r"host='([^']+)'"), re.compile(r"Looking in indexes: ([^\s,]+)"))
+_PACKAGES = (
     re.compile(r"No matching distribution found for (\S+)"),
-    re.compile(r"host='([^']+)'"),
+    re.compile(r"Cannot install (\S+)"),
     re.compile(r"^ERROR: (.*)$", re.M),
 )
 
@@ -73,17 +74,23 @@ def of_pip(text: str, code: int | None, folder: Path) -> WorkerError:
         folder: Where it was to install.
     """
     detail = f"exit code {code}\n{text}".strip()
-    subject = next((m.group(1) for sign in _SUBJECTS if (m := sign.search(text))), "")
-    what = f" ({subject[:160]})" if subject else ""
-    for kind, sign, sentence in _SIGNS:
+    for kind, sign, words in _SIGNS:
         if re.search(sign, text):
-            return WorkerError(sentence.format(folder=folder, what=what), kind, detail)
+            names = _SERVERS if kind in (NETWORK, PROXY, CERTIFICATE) else _PACKAGES
+            sentence = words.format(folder=folder, what=_first(names, text))
+            return WorkerError(sentence, kind, detail)
     return WorkerError(
-        f"A step of the installation failed with exit code {code}{what}. Try Repair; if it fails "
-        f"again, report it with the log, {_ALTERNATIVE}.",
+        f"A step of the installation failed with exit code {code}{_first(_PACKAGES, text)}. Try "
+        f"again; if it fails again, report it with the log, {_ALTERNATIVE}.",
         FAILED,
         detail,
     )
+
+
+def _first(names: tuple[re.Pattern[str], ...], text: str) -> str:
+    """What the first sign that is found names, in brackets."""
+    found = next((match[1] for name in names if (match := name.search(text))), "")
+    return f" ({found[:160]})" if found else ""
 
 
 def cancelled() -> CancelledError:
@@ -149,6 +156,15 @@ def no_folder(folder: Path, error: OSError) -> WorkerError:
         f"managed Python in {OPTIONS}.",
         FOLDER,
         repr(error),
+    )
+
+
+def not_removed(folder: Path) -> WorkerError:
+    """A program still uses what is to be removed."""
+    return WorkerError(
+        f"Something in {folder} is in use and could not be removed. Wait for the fusions in all "
+        "windows of QGIS to end, then remove it again.",
+        FOLDER,
     )
 
 

@@ -1,12 +1,12 @@
 """Where the managed environments live, and which of them is in use.
 
-    current.json        which environment is in use; replaced in one go
-    <key>/              an environment; <key>b/ while another one of the same key is in use
-    <key>.json          how far its installation has come
-    python/             a Python that uv fetched
-    cache/, tools/, tmp/   only while installing
-    install.log         what the last installation said
-    lock                held by who installs
+current.json        which environment is in use; replaced in one go
+<key>/              an environment; <key>b/ while another one of the same key is in use
+<key>.json          how far its installation has come
+python/             a Python that uv fetched
+cache/, tools/, tmp/   only while installing
+install.log         what the last installation said
+lock                held by who installs
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class _Chooser:
 _CHOOSER = _Chooser()
 
 
-def chosen_by(ask: Callable[[], str | None]) -> None:
+def placed_by(ask: Callable[[], str | None]) -> None:
     """Ask for the user's folder from now on; an empty answer means the default."""
     _CHOOSER.ask = ask
 
@@ -139,6 +139,10 @@ class Place:
     def _state(self, environment: Path) -> Path:
         return environment.with_name(environment.name + ".json")
 
+    def is_begun(self, key: str) -> bool:
+        """Whether an installation of a plan waits to be continued."""
+        return bool(self.state(self.target(key)))
+
     def sweep(self) -> None:
         """Remove all environments but the one in use, and what only an installation needs.
 
@@ -166,10 +170,6 @@ class Place:
         self.log.unlink(missing_ok=True)
         made = [*self.root.glob("*.json"), self.pythons]
         return not any(path.exists() for path in made)
-
-    def size_mb(self) -> float:
-        """What all of it takes on the disk."""
-        return size(self.root) / 1e6
 
 
 def size(folder: Path) -> int:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from . import endings
 from .children import Surroundings, run
-from .guard import __file__ as GUARD
 
+_GUARD = Path(__file__).with_name("guard.py")
 # -I keeps the user's packages and PYTHON* out, -u lines in order, UTF-8 makes every name possible.
 FLAGS = ("-I", "-u", "-X", "utf8")
+_TALKS = (24, 1)
 _PROGRESS = re.compile(r"Progress (\d+) of (\d+)$")
 # Only wheels: nobody wants a compiler to run. Compiled on the first import, which saves minutes.
 _INSTALL = ("install", "--only-binary", ":all:", "--no-compile", "--no-warn-script-location")
@@ -38,9 +39,22 @@ def from_folder(wheels: str) -> list[str]:
     return ["--no-index", "--find-links", os.path.abspath(wheels)] if wheels else []
 
 
+def progress_options(packages: Iterable[str]) -> list[str]:
+    """Options to print how far it is, for those pips that can; an old one may stay offline.
+
+    Args:
+        packages: Paths of what is installed.
+    """
+    for path in packages:
+        match = re.search(r"\bpip-(\d+)\.(\d+)[.\d]*\.dist-info$", path)
+        if match and (int(match[1]), int(match[2])) >= _TALKS:
+            return ["--progress-bar", "raw"]
+    return []
+
+
 def guarded(python: Path | str, module: str, *arguments: str) -> list[str]:
     """The command that runs a module, and ends with whoever started it."""
-    return [str(python), *FLAGS, str(GUARD), module, *arguments]
+    return [str(python), *FLAGS, str(_GUARD), module, *arguments]
 
 
 def install(
@@ -57,7 +71,7 @@ def install(
         arguments: Requirements and options.
         around: See there.
         step: Names the step.
-        on_bytes: Gets how many bytes were fetched so far; needs pip 24.1.
+        on_bytes: Gets how many bytes were fetched so far, see ``progress_options``.
 
     Raises:
         WorkerError: pip failed.

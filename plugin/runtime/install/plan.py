@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 TORCH_INDEX = "https://download.pytorch.org/whl/"
 LOCK = Path(__file__).with_name("lock.txt")
 LIBRARIES = ("rasterio", "numpy", "numba")
 OLDEST_PYTHON = (3, 10)
 BEST_PYTHON = (3, 12)
+OWN_ENVIRONMENT = "~/rasterfuse-python"
 # Of one's own Python, as the line to copy names them.
 REQUIREMENTS = {"torch": "torch>=2.4", "rasterio": "rasterio", "numpy": "numpy", "numba": "numba"}
 
@@ -117,8 +119,7 @@ _ROCM_CARDS = {
 }  # fmt: skip
 _CPU = Build("cpu", "2.13.0", TORCH_INDEX + "cpu", "cpu", 220, 900, also_on_pypi=True)
 _MAC = Build("pypi", "2.13.0", "", "cpu", 120, 450)
-_LIBRARIES_MB = (120, 420)  # to fetch, on the disk
-_BASE_MB = (60, 200)  # Python itself
+_BASE_MB = (60, 200)  # Python itself: to fetch, on the disk
 _X86 = ("x86_64", "amd64")
 _SERVED = (("Linux", _X86), ("Linux", ("aarch64",)), ("Windows", _X86), ("Darwin", ("arm64",)))
 
@@ -145,9 +146,7 @@ def builds(machine: Machine) -> list[Build]:
 
 def _for_nvidia(machine: Machine) -> list[Build]:
     """Builds that fit some card; those that fit every card come first."""
-    ranked = [
-        (sum(row.fits(machine, card) for card in machine.nvidia), row.build) for row in _CUDA
-    ]
+    ranked = [(sum(row.fits(machine, card) for card in machine.nvidia), row.build) for row in _CUDA]
     fit = [item for item in ranked if item[0]]
     return [build for _, build in sorted(fit, key=lambda item: -item[0])]
 
@@ -159,6 +158,7 @@ class Plan:
     Attributes:
         build: Of torch.
         libraries: What else, by name; versions come from ``lock``.
+        libraries_mb: About how much of them is fetched, and how much they take.
         lock: Text of the constraints.
         wheels: A folder to install from without network; empty to download.
         base: The Python to begin with; empty to get or find one.
@@ -167,6 +167,7 @@ class Plan:
 
     build: Build
     libraries: tuple[str, ...] = LIBRARIES
+    libraries_mb: tuple[int, int] = (120, 420)
     lock: str = ""
     wheels: str = ""
     base: str = ""
@@ -180,15 +181,15 @@ class Plan:
 
     def download_mb(self) -> int:
         """About how much is fetched in all."""
-        return 0 if self.wheels else self.build.download_mb + _LIBRARIES_MB[0] + _BASE_MB[0]
+        return 0 if self.wheels else self.build.download_mb + self.libraries_mb[0] + _BASE_MB[0]
 
     def disk_mb(self) -> int:
         """About how much the environment takes."""
-        return self.build.disk_mb + _LIBRARIES_MB[1] + _BASE_MB[1]
+        return self.build.disk_mb + self.libraries_mb[1] + _BASE_MB[1]
 
     def step_mb(self, torch: bool) -> tuple[int, int]:
         """What the step of torch, or else that of the libraries, fetches and takes."""
-        down, disk = (self.build.download_mb, self.build.disk_mb) if torch else _LIBRARIES_MB
+        down, disk = (self.build.download_mb, self.build.disk_mb) if torch else self.libraries_mb
         return (0 if self.wheels else down), disk
 
 
@@ -203,8 +204,27 @@ def pinned(lock: str, name: str) -> str:
     return found.group() if found else name
 
 
-def command_line(python: str, lacking: Sequence[str]) -> str:
-    """One line for a shell that installs what an interpreter lacks."""
+def command_line(python: str, hello: Mapping[str, Any]) -> str:
+    """One line for a shell that installs what an interpreter lacks.
+
+    Args:
+        python: The interpreter.
+        hello: What its worker said of itself.
+
+    Returns:
+        The line; empty when nothing is lacking or nothing is known. Where the system allows no
+        changes to its Python, an environment beside it is made.
+    """
+    packages = hello.get("packages")
+    if not isinstance(packages, Mapping):
+        return ""
+    lacking = [name for name, version in packages.items() if version is None]
+    if not lacking:
+        return ""
+    prefix = f'"{python}" -m '
+    if hello.get("externally_managed"):
+        lacking = list(packages)
+        prefix += f"venv {OWN_ENVIRONMENT} && {OWN_ENVIRONMENT}/bin/python -m "
     words = [REQUIREMENTS.get(name, name) for name in lacking]
     quoted = [f'"{word}"' if re.search(r"[<>=]", word) else word for word in words]
-    return " ".join([f'"{python}"', "-m", "pip", "install", *quoted])
+    return " ".join([prefix + "pip install", *quoted])

@@ -88,6 +88,21 @@ def install(
         raise endings.no_folder(place.root, error) from error
 
 
+def remove(place: Place) -> None:
+    """Remove everything that was installed.
+
+    Raises:
+        WorkerError: Another window installs, or something cannot be removed.
+    """
+    try:
+        with lock.held(place.lock):
+            whole = place.remove()
+    except OSError as error:
+        raise endings.no_folder(place.root, error) from error
+    if not whole:
+        raise endings.not_removed(place.root)
+
+
 class _Installation:
     """One run of all steps."""
 
@@ -249,8 +264,8 @@ class _Installation:
                 begin + _SHARES[step] * _UNPACKING * min(count / expected, 1.0)
             )
 
-        raw = [] if self._plan.wheels else ["--progress-bar", "raw"]
-        pip.install(self._python, [*raw, *arguments], self._around, step, on_bytes)
+        bar = pip.progress_options(self._packages())
+        pip.install(self._python, [*bar, *arguments], self._around, step, on_bytes)
 
     # --- undo ---------------------------------------------------------------------------------
 
