@@ -48,8 +48,7 @@ def test_from_the_systems_python_to_a_fused_raster(tmp_path, monkeypatch):
 def assert_nothing_else_changed(python):
     """The environment has what the lock says, on its own, and no installer is left behind."""
     code = (
-        "import json, sys, torch, rasterio, numba\n"
-        "print(json.dumps([sys.path, rasterio.__file__]))"
+        "import json, sys, torch, rasterio, numba\nprint(json.dumps([sys.path, rasterio.__file__]))"
     )
     words = [python, "-I", "-c", code]
     paths, module = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)

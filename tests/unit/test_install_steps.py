@@ -98,7 +98,7 @@ def test_a_cancel_at_any_step_keeps_the_finished_ones_and_the_next_try_goes_on(t
 
 INSTALLER = """
     import os, sys
-    sys.path[:0] = [{tests!r}, {unit!r}]
+    sys.path.insert(0, {tests!r})
     import conftest
     from pathlib import Path
     from rasterfuse.plugin.runtime.install.folder import Place
@@ -118,7 +118,7 @@ INSTALLER = """
 def installer(folder, place, step="", files=3):
     """Another process that installs, and kills itself when a step begins."""
     code = textwrap.dedent(INSTALLER).format(
-        tests=str(TESTS), unit=str(TESTS / "unit"), folder=str(folder), root=str(place.root),
+        tests=str(TESTS), folder=str(folder), root=str(place.root),
         step=step, files=files,
     )  # fmt: skip
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
