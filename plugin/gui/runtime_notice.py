@@ -44,10 +44,10 @@ class RuntimeNotice(QObject):
     def show(self, status: RuntimeStatus) -> None:
         """Say what the matter is, or nothing when all is well."""
         self._status = status
-        if self._installer.is_running():
-            self._show_installing()
-        elif status.ready:
+        if status.ready:
             self._messages.withdraw(_KIND)
+        elif self._installer.is_running():
+            self._show_installing()
         else:
             if self._installer.outlook is None:
                 self._installer.look()
@@ -79,8 +79,9 @@ class RuntimeNotice(QObject):
             self._show_missing(status)
 
     def _show_installing(self) -> None:
-        if not self._installer.is_running():
-            return
+        needed = self._status is not None and not self._status.ready
+        if not needed or not self._installer.is_running():
+            return  # who began it in the options sees it there
         text = self.tr("Python and torch are being installed. QGIS's status bar shows how far.")
         buttons = {
             self.tr("Show steps"): self._open_options,

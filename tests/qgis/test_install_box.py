@@ -198,7 +198,9 @@ def test_another_folder_is_remembered_and_looked_at(page, monkeypatch, qtbot, tm
 
 def press(qtbot, bar, text):
     buttons = [b for item in bar.items() for b in item.findChildren(QPushButton)]
-    click(qtbot, next(button for button in buttons if button.text() == text))
+    button = next(button for button in buttons if button.text() == text)
+    qtbot.waitUntil(button.isVisible, timeout=RUN_MS)
+    click(qtbot, button)
 
 
 def notice(dialog):

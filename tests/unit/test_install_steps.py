@@ -218,6 +218,18 @@ def test_remove_takes_only_what_was_installed(place, plan):
     assert sorted(path.name for path in place.root.iterdir()) == ["lock", "my notes"]
 
 
+def test_an_environment_that_is_gone_is_made_anew_and_one_that_failed_is_not_left(place, plan):
+    begun = place.target(plan.key)
+    shutil.rmtree(begun)
+    failing = replace(plan, probe=(*plan.probe, "It does not work."))
+    assert attempt(failing, place).code == endings.PROBE
+    assert not place.is_begun(plan.key)
+    other = replace(plan, lock=plan.lock + "pip==1\n")
+    assert attempt(other, place)["torch"] == "1.0"
+    assert not begun.exists()
+    assert left_over(place) == []
+
+
 # --- faults -----------------------------------------------------------------------------------
 
 

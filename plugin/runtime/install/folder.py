@@ -133,8 +133,8 @@ class Place:
         write(self._state(environment), state)
 
     def forget(self, environment: Path) -> None:
-        """Begin from nothing next time."""
-        self._state(environment).unlink(missing_ok=True)
+        """Begin from nothing next time; ``sweep`` still knows that the environment is ours."""
+        self.set_state(environment, {})
 
     def _state(self, environment: Path) -> Path:
         return environment.with_name(environment.name + ".json")
@@ -158,6 +158,10 @@ class Place:
                     state.unlink(missing_ok=True)
         for name in _SCRATCH:
             _remove(self.root / name)
+        for left in self.root.glob("*.part"):
+            left.unlink(missing_ok=True)
+        for left in self.root.glob("*.gone"):
+            shutil.rmtree(left, ignore_errors=True)
 
     def remove(self) -> bool:
         """Remove everything that was installed; False when something could not be removed.
@@ -168,7 +172,7 @@ class Place:
         self.sweep()
         _remove(self.pythons)
         self.log.unlink(missing_ok=True)
-        made = [*self.root.glob("*.json"), self.pythons]
+        made = [*self.root.glob("*.json"), *self.root.glob("*.gone"), self.pythons]
         return not any(path.exists() for path in made)
 
 
@@ -213,11 +217,11 @@ def write(path: Path, value: dict[str, Any]) -> None:
 
 def _remove(folder: Path) -> None:
     """Remove a folder; by another name first, so that nobody takes what is left for whole."""
-    if not folder.exists():
-        return
     doomed = folder.with_name(folder.name + ".gone")
     try:
         os.replace(folder, doomed)
+    except FileNotFoundError:
+        return
     except OSError:  # something in it is in use, or an earlier one is still there
         doomed = folder
     shutil.rmtree(doomed, ignore_errors=True)

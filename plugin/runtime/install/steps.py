@@ -113,6 +113,8 @@ class _Installation:
         self._environment = place.target(plan.key)
         self._python = interpreter(self._environment)
         self._state = _State.read(place.state(self._environment))
+        if ENVIRONMENT in self._state.done and not self._python.is_file():
+            self._state = _State()  # somebody has removed it, or the Python that it was made with
         for folder in (place.cache, place.tmp):
             folder.mkdir(parents=True, exist_ok=True)
         variables = {
