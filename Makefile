@@ -82,8 +82,9 @@ test-qgis: setup ## tests in a headless QGIS, without torch
 test-slow: setup ## tests that take long or load the machine
 	@$(IN_WORKER) $(WORKER) -m pytest tests/unit tests/engine tests/real -m slow $(ARGS)
 
-test-install: setup ## install the managed Python from nothing and fuse with it
-	@$(IN_WORKER) $(WORKER) -m pytest tests/engine/test_install_for_real.py -m slow $(ARGS)
+test-install: setup ## install the managed Python from nothing, also interrupted, and fuse with it
+	@$(IN_WORKER) $(WORKER) -m pytest tests/unit/test_install_steps.py \
+		tests/engine/test_install_for_real.py -m slow $(ARGS)
 
 evaluate: setup ## accuracy on real and simulated scenes; writes docs/evaluation.md
 	@$(IN_WORKER) PYTHONPATH=build/plugins $(WORKER) tools/evaluate.py docs/evaluation.md

@@ -81,6 +81,7 @@ def left_over(place):
 # --- what is kept -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_cancel_at_any_step_keeps_the_finished_ones_and_the_next_try_goes_on(tmp_path):
     plan, place = tiny_plan(tmp_path), Place(tmp_path / "runtime")
     for number, step in enumerate(STEPS):
@@ -124,6 +125,7 @@ def installer(folder, place, step="", files=3):
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_after_a_kill_at_any_step_the_next_process_goes_on(tmp_path):
     place = Place(tmp_path / "runtime")
     for number, step in enumerate(STEPS):
@@ -136,6 +138,7 @@ def test_after_a_kill_at_any_step_the_next_process_goes_on(tmp_path):
     assert left_over(place) == []
 
 
+@pytest.mark.slow
 def test_a_kill_while_pip_unpacks_ends_pip_and_leaves_nothing_half(place, tmp_path):
     many = 20_000
     plan = tiny_plan(tmp_path, files=many)
@@ -172,6 +175,7 @@ def wait_until(condition):
 # --- the former environment -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_former_environment_stays_in_use_until_the_new_one_works(place, plan, tmp_path):
     attempt(plan, place)
     first = place.current()
@@ -187,6 +191,7 @@ def test_the_former_environment_stays_in_use_until_the_new_one_works(place, plan
     assert left_over(place) == []
 
 
+@pytest.mark.slow
 def test_repair_makes_the_same_environment_anew_beside_the_one_in_use(place, plan):
     attempt(plan, place)
     first = place.current()
@@ -198,6 +203,7 @@ def test_repair_makes_the_same_environment_anew_beside_the_one_in_use(place, pla
     assert left_over(place) == []
 
 
+@pytest.mark.slow
 def test_a_former_environment_in_which_a_job_runs_is_left_to_the_next_time(place, plan):
     attempt(plan, place)
     first = place.current().environment
@@ -218,6 +224,7 @@ def test_remove_takes_only_what_was_installed(place, plan):
     assert sorted(path.name for path in place.root.iterdir()) == ["lock", "my notes"]
 
 
+@pytest.mark.slow
 def test_an_environment_that_is_gone_is_made_anew_and_one_that_failed_is_not_left(place, plan):
     begun = place.target(plan.key)
     shutil.rmtree(begun)
@@ -361,6 +368,7 @@ def test_a_folder_that_cannot_be_written_is_named(plan, tmp_path):
     assert str(tmp_path / "file" / "runtime") in fault.sentence
 
 
+@pytest.mark.slow
 def test_a_worker_that_says_nonsense_or_ends_badly_does_not_pass(place, plan, tmp_path):
     probe = tmp_path / "probe.py"
     probe.write_text("print('hello')")
