@@ -23,6 +23,7 @@ from qgis.PyQt.QtWidgets import (
 
 from ...models.errors import CancelledError
 from .. import settings
+from ..runtime.find import explicit
 from ..runtime.install.endings import unsupported
 from ..runtime.install.folder import Current, default_root
 from ..runtime.install.plan import Build, Plan, standard
@@ -103,7 +104,6 @@ class InstallBox(QGroupBox):
         self.log_button.clicked.connect(lambda _checked=False: self.open_log())
         self.build.currentIndexChanged.connect(lambda _index: self.refresh())
         self.wheels.fileChanged.connect(lambda _path: self.refresh())
-        self.folder.fileChanged.connect(lambda _path: self.apply())
         self._installer.looked.connect(self._take_outlook)
         self._installer.changed.connect(self.refresh)
         self._installer.progressed.connect(self._show_fraction)
@@ -117,6 +117,7 @@ class InstallBox(QGroupBox):
 
     def install(self) -> None:
         """Begin an installation or continue it."""
+        self.apply()
         plan = self.plan()
         if plan is not None:
             self._installer.install(plan.build, plan.wheels, qgis_network())
@@ -212,6 +213,9 @@ class InstallBox(QGroupBox):
         if all(standard(build).key != current.key for build in outlook.builds):
             text += self.tr(". This RasterFuse wants newer versions: install them.")
             return "warning", text
+        if explicit(settings.worker_python()):
+            text += self.tr(". Not in use, since another Python is chosen.")
+            return "info", text
         return "success", text
 
 

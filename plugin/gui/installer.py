@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from qgis.core import QgsApplication, QgsTask
 from qgis.PyQt.QtCore import QCoreApplication, QObject, pyqtSignal
@@ -95,9 +96,10 @@ class Installer(QObject):
         """Find out what is installed and what fits this machine; ``looked`` follows."""
         threading.Thread(target=self._look, args=(root(),), daemon=True).start()
 
-    def _look(self, folder: object) -> None:
+    def _look(self, folder: Path) -> None:
         place = Place(folder)
-        found = Outlook(place, place.current(), builds(this_machine()), lock.holder(place.lock))
+        busy = "" if self.is_running() else lock.holder(place.lock)
+        found = Outlook(place, place.current(), builds(this_machine()), busy)
         try:
             self.looked.emit(found)
         except RuntimeError:  # the plugin was unloaded meanwhile

@@ -101,6 +101,11 @@ def test_one_click_installs_another_repairs_a_third_removes(page, tiny, root, qt
     qtbot.waitUntil(lambda: box.state.text().startswith("Installed:"), timeout=RUN_MS)
     first = find.managed()
     assert first.startswith(str(root))
+    assert "Not in use" not in box.state.text()
+    settings.set_worker_python("/usr/bin/python3")
+    box.refresh()
+    assert box.state.text().endswith("Not in use, since another Python is chosen.")
+    settings.set_worker_python(None)
     assert not box.install_button.isVisible()
 
     click(qtbot, box.repair_button)

@@ -74,6 +74,12 @@ def test_a_build_for_a_gpu_is_asked_for_by_its_full_name_and_from_its_own_index(
     assert cpu.device == "cpu"
 
 
+@pytest.mark.parametrize(("system", "expected"), [("Linux", True), ("Windows", False)])
+def test_pypi_stands_in_for_cuda_only_where_its_torch_has_it(system, expected):
+    gpu = builds(Machine(system, "x86_64", cards(((580, 95), ADA))))[0]
+    assert (gpu.id, gpu.also_on_pypi) == ("cu130", expected)
+
+
 def test_the_cpu_is_by_far_the_smallest_download():
     machine = Machine("Linux", "x86_64", cards(((580, 95), ADA)))
     sizes = [plan.standard(build).download_mb() for build in builds(machine)]

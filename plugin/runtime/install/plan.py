@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +148,12 @@ def _for_nvidia(machine: Machine) -> list[Build]:
     """Builds that fit some card; those that fit every card come first."""
     ranked = [(sum(row.fits(machine, card) for card in machine.nvidia), row.build) for row in _CUDA]
     fit = [item for item in ranked if item[0]]
-    return [build for _, build in sorted(fit, key=lambda item: -item[0])]
+    # PyPI's torch has CUDA on Linux only.
+    linux = machine.system == "Linux"
+    return [
+        replace(build, also_on_pypi=build.also_on_pypi and linux)
+        for _, build in sorted(fit, key=lambda item: -item[0])
+    ]
 
 
 @dataclass(frozen=True)
