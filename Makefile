@@ -27,8 +27,8 @@ IN_WORKER := mkdir -p build/tmp && TMPDIR="$$PWD/build/tmp" XDG_CACHE_HOME="$$PW
 TYPED := -p rasterfuse.models -p rasterfuse.plugin.engine -p rasterfuse.plugin.runtime \
 	-m rasterfuse.plugin.job -m rasterfuse.plugin.checks -m rasterfuse.plugin.grid
 
-.PHONY: help setup packages demo run env test test-slow lint type qt6 unit test-qgis test-matrix \
-	package evaluate bench bench-gpu screenshots clean
+.PHONY: help setup packages demo run env test test-slow test-install lint type qt6 unit test-qgis \
+	test-matrix package evaluate bench bench-gpu screenshots clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -94,6 +94,10 @@ test-qgis: setup ## tests in a headless QGIS, without torch
 
 test-slow: setup ## tests that take long or load the machine
 	@$(IN_WORKER) $(WORKER) -m pytest tests/unit tests/engine tests/real -m slow $(ARGS)
+
+test-install: setup ## install the managed Python from nothing, also interrupted, and fuse with it
+	@$(IN_WORKER) $(WORKER) -m pytest tests/unit/test_install_steps.py \
+		tests/engine/test_install_for_real.py -m slow $(ARGS)
 
 test-matrix: export TARGETS := $(TARGETS)
 test-matrix: ## the tests in the QGIS of other Debian releases (needs root), kept in build/matrix

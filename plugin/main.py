@@ -16,6 +16,7 @@ from qgis.PyQt.QtWidgets import QAction
 if TYPE_CHECKING:
     from qgis.gui import QgisInterface
 
+    from ..models.errors import FusionError
     from .gui.dialog import FusionDialog
     from .gui.options_factory import OptionsFactory
     from .gui.runtime_watch import RuntimeWatch
@@ -69,6 +70,7 @@ class RasterFusePlugin:
         return self.dialog
 
     def _make_dialog(self) -> FusionDialog:
+        from .gui import installer
         from .gui.dialog import FusionDialog
         from .gui.runtime_watch import RuntimeWatch
         from .runtime.runtime import shared
@@ -76,6 +78,7 @@ class RasterFusePlugin:
 
         self.watch = RuntimeWatch(shared(), self.iface.mainWindow())
         self.tasks = TaskRegistry()
+        installer.shared().ended.connect(self._take_installed)
         return FusionDialog(self.iface, self.watch, self.tasks, self.iface.mainWindow())
 
     def use_settings(self) -> None:
@@ -84,6 +87,10 @@ class RasterFusePlugin:
 
         if self.watch is not None:
             self.watch.use(runtime.shared())
+
+    def _take_installed(self, error: FusionError | None) -> None:
+        if error is None:
+            self.use_settings()
 
     def unload(self) -> None:
         """Cancel what runs, wait at most about three seconds, and leave QGIS as it was."""
@@ -95,8 +102,10 @@ class RasterFusePlugin:
             self.provider = None
 
     def _end_work(self) -> None:
+        from .gui.installer import close_shared
         from .runtime.runtime import close_all
 
+        close_shared()
         if self.tasks is not None:
             self.tasks.cancel_all(0)
         close_all()  # gives the workers two seconds to leave, then kills them

@@ -21,6 +21,16 @@ def set_worker_python(path: str | None) -> None:
     _set("worker_python", path or "")
 
 
+def runtime_folder() -> str | None:
+    """Where the managed Python is to live; None for the default."""
+    return _text("runtime_folder") or None
+
+
+def set_runtime_folder(path: str | None) -> None:
+    """Remember where the managed Python is to live; None or an empty text for the default."""
+    _set("runtime_folder", path or "")
+
+
 def device() -> str:
     """The device to compute on, such as ``auto``, ``cpu`` or ``cuda:0``."""
     return _text("device") or "auto"

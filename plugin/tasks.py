@@ -21,6 +21,7 @@ from ..models.errors import CancelledError, FusionError, OutputError
 from . import settings
 from .job import Job
 from .layers.handover import hand_over
+from .runtime.install.folder import placed_by
 from .runtime.runtime import Runtime, chosen_by
 
 TAG = "RasterFuse"
@@ -28,7 +29,9 @@ _HANDING_OVER = "Handing the images over"
 # QGIS forgets a task that Python forgets: these are kept until QGIS says that they have ended.
 _ALIVE: set[FusionTask] = set()
 
-chosen_by(settings.worker_python)  # every door comes by here before it runs anything
+# Every door comes by here before it runs anything.
+chosen_by(settings.worker_python)
+placed_by(settings.runtime_folder)
 
 
 def run_job(

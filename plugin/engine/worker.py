@@ -1,7 +1,8 @@
 """The worker process: reads jobs as JSON lines, or runs one job file from a shell.
 
     python plugin/engine/worker.py job.json     run one job; the report goes to standard output
-    python plugin/engine/worker.py --probe      say what is installed
+    python plugin/engine/worker.py --probe      say what is installed (and with --thorough cpu
+                                                whether it works on that device)
     python plugin/engine/worker.py              speak the protocol on standard input and output
 
 The protocol (version 1): ``hello`` first; then ``run``, ``cancel`` and ``quit`` come in,
@@ -19,6 +20,7 @@ import platform
 import queue
 import signal
 import sys
+import sysconfig
 import threading
 import traceback
 from pathlib import Path
@@ -78,6 +80,7 @@ def hello() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": packages,
         "missing": missing,
+        "externally_managed": _is_externally_managed(),
         "devices": [],
         "drivers": [],
     }
@@ -88,6 +91,22 @@ def hello() -> dict[str, Any]:
         with Env() as env:
             message["drivers"] = sorted(env.drivers())
         message["devices"] = devices()
+    return message
+
+
+def _is_externally_managed() -> bool:
+    """Whether the system lets nobody install into this Python (PEP 668)."""
+    marker = Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"
+    return sys.prefix == sys.base_prefix and marker.exists()
+
+
+def probe(device: str | None) -> dict[str, Any]:
+    """The hello; with a device also ``trial``, whether computing and writing work there."""
+    message = hello()
+    if device and not message["missing"]:
+        from rasterfuse.plugin.engine.trial import try_out
+
+        message["trial"] = {"device": device, "fault": try_out(device)}
     return message
 
 
@@ -252,6 +271,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="The RasterFuse worker.")
     parser.add_argument("job", nargs="?", help="a job file to run")
     parser.add_argument("--probe", action="store_true", help="say what is installed and leave")
+    parser.add_argument("--thorough", metavar="DEVICE", help="with --probe: compute and write too")
     parser.add_argument("--idle", type=float, default=300, help="seconds to wait for a job")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _terminate)
@@ -260,7 +280,7 @@ def main(arguments: list[str]) -> int:
     out = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
     os.dup2(2, 1)
     if options.probe:
-        out.write(to_line(hello()))
+        out.write(to_line(probe(options.thorough)))
         out.flush()
         return 0
     if options.job:

@@ -19,11 +19,12 @@ from qgis.PyQt.QtWidgets import (
 
 from ...models.errors import FusionError
 from .. import settings
-from ..checks import ERROR, INFO, WARNING
+from ..checks import ERROR, INFO
 from ..job import Job
 from ..layers.publish import publish, result_name
 from ..runtime.runtime import RuntimeStatus
 from ..tasks import TaskRegistry, unexpected
+from . import installer
 from .copy_job import as_text
 from .draft import Draft, make_draft
 from .findings import distribute
@@ -37,6 +38,7 @@ from .output_box import temporary_path
 from .report_dialog import ReportDialog
 from .run_bar import RunBar
 from .runner import Runner
+from .runtime_notice import RuntimeNotice
 from .runtime_watch import RuntimeWatch
 
 _DEBOUNCE_MS = 300
@@ -66,6 +68,9 @@ class FusionDialog(QDialog):
         self.help = HelpPanel(self)
         self.bar = RunBar(self)
         self.runner = Runner(tasks, self)
+        self.runtime_notice = RuntimeNotice(
+            self.messages, watch, installer.shared(), self.open_options, self
+        )
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_DEBOUNCE_MS)
@@ -141,16 +146,11 @@ class FusionDialog(QDialog):
 
     def show_runtime(self, status: RuntimeStatus | None) -> None:
         """Offer the worker's devices, or say at the top why there is none."""
-        self.messages.withdraw("worker")
         if status is None:
             return
         self.form.output.set_devices(status.hello.get("devices", []) if status.ready else [])
-        if not status.ready and self.isVisible():  # it asks again whenever it is shown
-            buttons = {
-                self.tr("Open options"): self.open_options,
-                self.tr("Check again"): self._watch.refresh,
-            }
-            self.messages.tell("worker", WARNING, "", status.reason, buttons)
+        if status.ready or self.isVisible():  # it asks again whenever it is shown
+            self.runtime_notice.show(status)
         self._show_obstacle()
 
     def open_options(self) -> None:

@@ -19,8 +19,13 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
+from ...models.errors import FusionError
 from .. import settings
+from ..runtime.install.plan import command_line
 from ..runtime.runtime import Runtime, RuntimeStatus
+from .command_row import CommandRow
+from .install_box import InstallBox
+from .installer import shared
 from .log import level_icon
 from .options_factory import PAGE
 from .runtime_watch import RuntimeWatch
@@ -41,12 +46,15 @@ class OptionsPage(QgsOptionsPageWidget):
         self.icon = QLabel(self)
         self.state = QLabel(self)
         self.details = QLabel(self)
+        self.command = CommandRow(self)
+        self.install_box = InstallBox(shared(), self)
         self.check_button = QPushButton(self.tr("Check"), self)
         self.copy_button = QPushButton(self.tr("Copy diagnostics"), self)
         self._watch: RuntimeWatch | None = None
         self._build()
         self.check_button.clicked.connect(self.check)
         self.copy_button.clicked.connect(self.copy_diagnostics)
+        shared().ended.connect(self._end_of_installation)
 
     def _build(self) -> None:
         intro = QLabel(self)
@@ -54,13 +62,13 @@ class OptionsPage(QgsOptionsPageWidget):
         intro.setText(
             self.tr(
                 "RasterFuse computes in a process of its own, run by a Python that has torch and "
-                "rasterio. QGIS's own Python is left as it is."
+                "rasterio: one that it installs, or one of yours. QGIS's own is left as it is."
             )
         )
         for label in (self.state, self.details):
             label.setWordWrap(True)
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        box = QGroupBox(self.tr("Worker"), self)
+        box = QGroupBox(self.tr("Python in use"), self)
         form = QFormLayout(box)
         form.addRow(self.tr("Python interpreter"), self.python)
         state = QHBoxLayout()
@@ -68,6 +76,7 @@ class OptionsPage(QgsOptionsPageWidget):
         state.addWidget(self.state, 1)
         form.addRow(state)
         form.addRow(self.details)
+        form.addRow(self.command)
         buttons = QHBoxLayout()
         buttons.addWidget(self.check_button)
         buttons.addWidget(self.copy_button)
@@ -75,6 +84,7 @@ class OptionsPage(QgsOptionsPageWidget):
         form.addRow(buttons)
         layout = QVBoxLayout(self)
         layout.addWidget(intro)
+        layout.addWidget(self.install_box)
         layout.addWidget(box)
         layout.addStretch(1)
 
@@ -82,6 +92,7 @@ class OptionsPage(QgsOptionsPageWidget):
         super().showEvent(event)
         if self._watch is None:
             self.check()
+            shared().look()
 
     def chosen(self) -> str | None:
         """The interpreter in the field, None for the automatic search."""
@@ -89,6 +100,7 @@ class OptionsPage(QgsOptionsPageWidget):
 
     def apply(self) -> None:
         """QGIS calls this on OK."""
+        self.install_box.apply()
         if self.chosen() != (settings.worker_python() or None):
             settings.set_worker_python(self.chosen())
             self._applied()
@@ -103,6 +115,10 @@ class OptionsPage(QgsOptionsPageWidget):
         self._watch.changed.connect(self.show_status)
         self._watch.refresh()
 
+    def _end_of_installation(self, error: FusionError | None) -> None:
+        if error is None:
+            self.check()
+
     def show_status(self, status: RuntimeStatus) -> None:
         """Say whether jobs can run, with what, and what to do if not."""
         self.check_button.setEnabled(True)
@@ -113,6 +129,7 @@ class OptionsPage(QgsOptionsPageWidget):
             self.icon.setPixmap(level_icon("warning").pixmap(16, 16))
             self.state.setText(status.reason)
         self.details.setText("\n".join(describe(status)))
+        self.command.show_line(command_line(status.python, status.hello))
 
     def copy_diagnostics(self) -> None:
         """Put on the clipboard what a bug report needs."""

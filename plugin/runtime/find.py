@@ -7,6 +7,8 @@ import re
 import sys
 from pathlib import Path
 
+from .install import folder
+
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = ROOT / "plugin" / "engine" / "worker.py"
 VARIABLE = "RASTERFUSE_PYTHON"
@@ -18,12 +20,12 @@ def candidates(chosen: str | None = None) -> list[str]:
 
     What the user chose, else what the environment variable names, stands alone: when it is unfit,
     the user shall hear of it and not unknowingly get another one. Without a choice come the
-    managed environment and the Python that QGIS runs on.
+    managed environment, that of a checkout, and the Python that QGIS runs on.
     """
     wanted = explicit(chosen)
     if wanted:
         return [os.path.expanduser(wanted)]
-    found = [managed(), *qgis_pythons()]
+    found = [managed(), checkout(), *qgis_pythons()]
     return [path for path in dict.fromkeys(found) if os.path.isfile(path)]
 
 
@@ -33,9 +35,14 @@ def explicit(chosen: str | None) -> str | None:
 
 
 def managed() -> str:
-    """The interpreter of the environment that RasterFuse keeps for its worker."""
-    folder = ROOT / "build" / "worker"
-    return str(folder / "Scripts" / "python.exe" if _WINDOWS else folder / "bin" / "python")
+    """The interpreter of the environment that RasterFuse has installed; empty without one."""
+    current = folder.Place(folder.root()).current()
+    return str(current.python) if current is not None else ""
+
+
+def checkout() -> str:
+    """The interpreter that ``make setup`` makes in a checkout."""
+    return str(folder.interpreter(ROOT / "build" / "worker"))
 
 
 def qgis_pythons() -> list[str]:

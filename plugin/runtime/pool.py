@@ -29,6 +29,11 @@ class Pool:
         with self._lock:
             return not any(worker.is_alive() for worker in self._alive)
 
+    def is_empty(self) -> bool:
+        """No worker has a process."""
+        with self._lock:
+            return not self._alive
+
     def start(
         self, worker: WorkerClient, is_cancelled: IsCancelled = lambda: False
     ) -> WorkerClient:

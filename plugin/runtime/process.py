@@ -1,4 +1,4 @@
-"""Start and end the worker process: the only place that does."""
+"""Start and end other processes, the worker above all: the only place that does."""
 
 from __future__ import annotations
 
@@ -53,12 +53,14 @@ def _parts(path: str) -> list[str]:
     return [part.lower() for part in re.split(r"[\\/]+", path) if part]
 
 
-def spawn(command: Sequence[str], folder: Path, errors: Path) -> Process:
+def spawn(
+    command: Sequence[str], folder: Path, errors: Path, added: Mapping[str, str] | None = None
+) -> Process:
     """Start a program with pipes for its standard input and output.
 
-    It gets a clean environment, no shell, no window, ``folder`` to work in, a group of its own so
-    that its children end with it, and no file handles but the three; standard error goes to the
-    file ``errors``.
+    It gets a clean environment and the variables ``added``, no shell, no window, ``folder`` to
+    work in, a group of its own so that its children end with it, and no file handles but the
+    three; standard error goes to the file ``errors``.
 
     Raises:
         OSError: It cannot be started.
@@ -72,7 +74,7 @@ def spawn(command: Sequence[str], folder: Path, errors: Path) -> Process:
             stdout=subprocess.PIPE,
             stderr=log,
             cwd=folder,
-            env=clean_environment(os.environ),
+            env={**clean_environment(os.environ), **(added or {})},
             close_fds=True,
             start_new_session=not _WINDOWS,
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),

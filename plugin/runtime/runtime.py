@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -222,6 +223,10 @@ class Runtime:
 
     # --- end ----------------------------------------------------------------------------------
 
+    def is_empty(self) -> bool:
+        """No worker has a process."""
+        return self._pool.is_empty()
+
     def retire(self) -> None:
         """Let running jobs end, but keep no worker warm; another runtime takes over."""
         self._pool.retire()
@@ -295,6 +300,27 @@ def shared() -> Runtime:
                 current.retire()
             current = _SHARED.runtime = Runtime(chosen)
         return current
+
+
+def renew(wait_s: float) -> bool:
+    """End all idle workers and let ``shared`` look anew, since another environment is in use.
+
+    Args:
+        wait_s: Seconds to wait for the workers to leave.
+
+    Returns:
+        Whether all have left; a job that runs goes on, and so does its worker.
+    """
+    with _SHARED.lock:
+        _SHARED.runtime = None
+    for item in list(_RUNTIMES):
+        item.retire()
+    deadline = time.monotonic() + wait_s
+    while not all(item.is_empty() for item in list(_RUNTIMES)):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True
 
 
 def close_all() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from rasterfuse.plugin.runtime import find
+from rasterfuse.plugin.runtime.install import folder
 
 
 @pytest.fixture(autouse=True)
@@ -26,13 +27,20 @@ def test_the_environment_variable_comes_next(monkeypatch):
     assert find.candidates("") == [os.path.expanduser("~/env/bin/python")]
 
 
-def test_else_the_managed_environment_and_then_the_python_of_qgis(monkeypatch, tmp_path):
+def test_else_the_managed_environment_that_of_a_checkout_and_the_python_of_qgis(
+    monkeypatch, tmp_path
+):
     base = program(tmp_path / "base" / "bin" / "python3")
-    managed = program(tmp_path / "build" / "worker" / "bin" / "python")
+    checkout = program(tmp_path / "build" / "worker" / "bin" / "python")
+    managed = program(tmp_path / "runtime" / "abc" / "bin" / "python")
+    monkeypatch.setenv(folder.VARIABLE, str(tmp_path / "runtime"))
+    folder.Place(tmp_path / "runtime").switch(managed.parents[1], "abc", "cpu", {})
     monkeypatch.setattr(find, "ROOT", tmp_path)
     monkeypatch.setattr(sys, "base_exec_prefix", str(tmp_path / "base"))
     monkeypatch.setattr(sys, "executable", str(program(tmp_path / "bin" / "qgis")))
-    assert find.candidates() == [str(managed), str(base)]
+    assert find.candidates() == [str(managed), str(checkout), str(base)]
+    managed.unlink()
+    assert find.candidates() == [str(checkout), str(base)]
 
 
 def test_what_is_not_there_is_not_offered_and_nothing_twice(monkeypatch, tmp_path):
