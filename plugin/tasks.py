@@ -21,6 +21,7 @@ from ..models.errors import CancelledError, FusionError, OutputError
 from . import settings
 from .job import Job
 from .layers.handover import hand_over
+from .runtime.endings import TEMPORARY
 from .runtime.runtime import Runtime, chosen_by
 
 TAG = "RasterFuse"
@@ -61,7 +62,8 @@ def _scratch() -> Iterator[str]:
     except OSError as error:
         raise OutputError(
             f"No temporary folder can be made ({error}). Free some space on the disk for "
-            "temporary files."
+            "temporary files.",
+            code=TEMPORARY,
         ) from error
     try:
         yield folder

@@ -28,7 +28,7 @@ def _insert(kept, where, shifted, moved, score, place):  # type: ignore[no-untyp
         where[n + 1] = moved[n]
 
 
-@numba.njit(parallel=True, cache=True, fastmath=_FLAGS)
+@numba.njit(parallel=True, nogil=True, cache=True, fastmath=_FLAGS)
 def search_kernel(  # type: ignore[no-untyped-def]  # noqa: PLR0912
     features, down, across, limit, places, scores
 ):
@@ -88,7 +88,7 @@ def search_kernel(  # type: ignore[no-untyped-def]  # noqa: PLR0912
                     scores[row, left + x, n] = kept[x, n + 1] if found else np.float32(0)
 
 
-@numba.njit(parallel=True, cache=True, fastmath=_FLAGS)
+@numba.njit(parallel=True, nogil=True, cache=True, fastmath=_FLAGS)
 def weighted_sum_kernel(places, weights, values, sums):  # type: ignore[no-untyped-def]
     """See ``neighbours.Neighbours.weighted_sum``.
 

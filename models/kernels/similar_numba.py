@@ -5,8 +5,10 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+_FLAGS = {"contract", "reassoc", "nsz", "nnan", "ninf"}
 
-@numba.njit(parallel=True, cache=True, fastmath={"contract", "reassoc", "nsz", "nnan", "ninf"})
+
+@numba.njit(parallel=True, nogil=True, cache=True, fastmath=_FLAGS)
 def similar_sums_kernel(  # type: ignore[no-untyped-def]  # noqa: PLR0913, PLR0917
     feature, spectral, temporal, weight, weighted, spectral_limit, temporal_limit,
     kernel, weights, sums,

@@ -19,15 +19,18 @@ from ...models.errors import (
 OPTIONS = "Settings ▸ Options ▸ RasterFuse"
 CANCELLED = "The fusion was cancelled. Nothing was written."
 
-# Codes of WorkerError, finer than "worker".
+# Codes of WorkerError; models/catalogue.py explains them.
 MISSING = "worker_missing"  # there is no such interpreter, or it cannot be started
 LIBRARY = "worker_library"  # torch, rasterio or another library cannot be imported
 KILLED = "worker_killed"  # most often because memory ran out
 CRASHED = "worker_crashed"  # a fault in a library or driver
 ENDED = "worker_ended"  # it left without an answer
+STALLED = "worker_stalled"  # it gave no sign of life for minutes
 SILENT = "worker_silent"  # no hello in time
+VERSION = "worker_version"  # its files are of another version than the plugin that QGIS runs
 PROTOCOL = "worker_protocol"  # it says what cannot be understood
 CLOSED = "worker_closed"  # RasterFuse was unloaded
+TEMPORARY = "temporary"  # there is no place for temporary files
 
 _KINDS: dict[str, type[FusionError]] = {
     kind.code: kind
@@ -209,12 +212,36 @@ def babble(who: str, noise: list[str], errors: str) -> WorkerError:
     )
 
 
-def other_protocol(who: str, theirs: object, ours: int) -> WorkerError:
-    """The worker's files are of another version than the plugin that QGIS has loaded."""
+def other_version(who: str, theirs: tuple[object, ...], ours: tuple[object, ...]) -> WorkerError:
+    """The worker's files are of another version than the plugin that QGIS has loaded.
+
+    Args:
+        who: Names the worker at the beginning of the sentence.
+        theirs: Version of RasterFuse and of the protocol, as its hello said.
+        ours: The same of this process.
+    """
     return WorkerError(
-        f"{who} speaks version {theirs!r} of the protocol, this RasterFuse {ours}. Restart QGIS "
-        "to end an update that is half done.",
-        code=PROTOCOL,
+        f"{who} is of RasterFuse {theirs[0]} (protocol {theirs[1]}), QGIS has loaded {ours[0]} "
+        f"(protocol {ours[1]}). Restart QGIS to end an update that is half done.",
+        code=VERSION,
+    )
+
+
+def no_sign_of_life(who: str, seconds: float) -> str:
+    """The sentence for a worker that may be stopped, or only slow."""
+    return (
+        f"{who} has given no sign of life for {seconds:g} seconds. The machine may be short of "
+        "memory; close other programs, or cancel."
+    )
+
+
+def stalled(who: str, seconds: float, errors: str) -> WorkerError:
+    """A worker that was given up."""
+    return WorkerError(
+        f"{who} gave no sign of life for {seconds:g} seconds and was ended. Close other programs "
+        "or lower the memory limit of the job, then run it again.",
+        code=STALLED,
+        detail=errors,
     )
 
 
