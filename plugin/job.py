@@ -167,8 +167,8 @@ class Job:
             raise InputError(f"The job is a {type(raw).__name__}, not an object. Write it anew.")
         if raw.get("version", VERSION) != VERSION:
             raise InputError(
-                f"The job has version {shown(raw.get('version'))}, this RasterFuse reads {VERSION}. "
-                "Build the job again with this version."
+                f"The job has version {shown(raw.get('version'))}, this RasterFuse reads "
+                f"{VERSION}. Build the job again with this version."
             )
         _only_known(Job, raw)
         extent = raw.get("extent")

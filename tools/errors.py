@@ -1,4 +1,4 @@
-"""Write the page of all error codes from the catalogue: python tools/errors.py docs/errors.md"""
+"""Write the page of all error codes from the catalogue: python tools/errors.py docs/errors.md."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def page(catalogue: ModuleType) -> str:
     lines = [
         "# Error codes",
         "",
-        "Written by `python tools/errors.py docs/errors.md` from `models/catalogue.py`. *Help* in an",
-        "error's notice shows the same text.",
+        "Written by `python tools/errors.py docs/errors.md` from `models/catalogue.py`. *Help* in",
+        "an error's notice shows the same text.",
         "",
         catalogue.ALWAYS,
     ]

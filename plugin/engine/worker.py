@@ -55,7 +55,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if "rasterfuse" not in sys.modules:
     _register_package()
 
-from rasterfuse.models.errors import FusionError, readable  # noqa: E402
+from rasterfuse.models.errors import FusionError, readable, shown  # noqa: E402
 from rasterfuse.plugin.engine import VERSION  # noqa: E402
 from rasterfuse.plugin.engine.heap import give_back_memory, keep_freed_memory  # noqa: E402
 from rasterfuse.plugin.job import Job  # noqa: E402
@@ -138,22 +138,22 @@ class Worker:
         for line in self._lines:
             try:
                 message = json.loads(line)
-                kind = message["type"]
-            except (ValueError, KeyError, TypeError, RecursionError):
-                self._refuse("", f"This line is no message: {line[:80]!r}.")
-                continue
-            if kind == "cancel":
+            except (ValueError, RecursionError):
+                message = None
+            if not isinstance(message, dict):
+                self._refuse("", line)
+            elif message.get("type") == "cancel":
                 self._cancelled.add(str(message.get("id")))
-            elif kind == "run":
+            elif message.get("type") == "run":
                 self._jobs.put(message)
-            elif kind == "quit":
+            elif message.get("type") == "quit":
                 break
             else:
-                self._refuse(str(message.get("id")), f"There is no message {str(kind)[:80]!r}.")
+                self._refuse(str(message.get("id")), line)
         self._leave()
 
-    def _refuse(self, number: str, fault: str) -> None:
-        sentence = f"{fault} Send run, cancel or quit as one line of JSON."
+    def _refuse(self, number: str, line: str) -> None:
+        sentence = f"This is no message: {shown(line)}. Send run, cancel or quit as a line of JSON."
         error = FusionError(sentence, code="worker_protocol")
         self._send({"type": "error", "id": number, **error_message(error)})
 

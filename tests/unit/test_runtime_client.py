@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -274,7 +273,7 @@ def test_a_child_that_holds_the_pipe_neither_hides_the_death_of_the_worker_nor_o
 ):
     client = client_for([{"child": True}, end])
     client.start()
-    with pytest.raises(WorkerError, match="was killed|ended without an answer"):
+    with pytest.raises(WorkerError, match=r"was killed|ended without an answer"):
         client.run(job, Listener())
     child = int((tmp_path / "child.pid").read_text())
     wait_until(lambda: not is_running(child))
