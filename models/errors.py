@@ -30,6 +30,16 @@ class FusionError(Exception):
     def __str__(self) -> str:
         return self.sentence
 
+    @property
+    def coded(self) -> str:
+        """The sentence with its code, by which the help finds it."""
+        return with_code(self.sentence, self.code)
+
+    @property
+    def log_text(self) -> str:
+        """All that is known, for a log."""
+        return f"{self.coded}\n{self.detail}".strip()
+
 
 class InputError(FusionError, ValueError):
     """The inputs or parameters do not fit together or do not fit the method."""
@@ -71,6 +81,11 @@ class WorkerError(FusionError, RuntimeError):
     """The worker process is missing, cannot start, died, or does not keep to the protocol."""
 
     code = "worker_ended"
+
+
+def with_code(sentence: str, code: str) -> str:
+    """A sentence as notices and logs show it."""
+    return f"{sentence} [{code}]" if code else sentence
 
 
 def readable(text: str) -> str:

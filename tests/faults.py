@@ -12,6 +12,7 @@ from rasterfuse.models.catalogue import CATALOGUE
 from rasterfuse.models.errors import FusionError
 from scripted_worker import is_running
 
+WORKER = b"plugin/engine/worker.py"
 SOON = 60  # seconds that anything may take on a busy machine; nothing may hang
 
 
@@ -54,6 +55,20 @@ def wait_for(condition: Any) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.02)
+
+
+def workers_of(parent: int) -> list[int]:
+    """Process ids of the living workers that a process has started."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes()
+            theirs = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            continue
+        if theirs == parent and WORKER in command and is_running(int(entry.name)):
+            found.append(int(entry.name))
+    return found
 
 
 def processes_below(folder: str | Path) -> list[int]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable
 
-from qgis.core import Qgis, QgsApplication
+from qgis.core import QgsApplication
 from qgis.gui import QgsFileWidget, QgsOptionsPageWidget
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QShowEvent
@@ -20,7 +19,9 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from .. import settings
+from ..diagnostics import device_lines
 from ..runtime.runtime import Runtime, RuntimeStatus
+from .diagnostics_dialog import DiagnosticsDialog
 from .log import level_icon
 from .options_factory import PAGE
 from .runtime_watch import RuntimeWatch
@@ -42,11 +43,11 @@ class OptionsPage(QgsOptionsPageWidget):
         self.state = QLabel(self)
         self.details = QLabel(self)
         self.check_button = QPushButton(self.tr("Check"), self)
-        self.copy_button = QPushButton(self.tr("Copy diagnostics"), self)
+        self.diagnostics_button = QPushButton(self.tr("Diagnostics …"), self)
         self._watch: RuntimeWatch | None = None
         self._build()
         self.check_button.clicked.connect(self.check)
-        self.copy_button.clicked.connect(self.copy_diagnostics)
+        self.diagnostics_button.clicked.connect(self.show_diagnostics)
 
     def _build(self) -> None:
         intro = QLabel(self)
@@ -70,7 +71,7 @@ class OptionsPage(QgsOptionsPageWidget):
         form.addRow(self.details)
         buttons = QHBoxLayout()
         buttons.addWidget(self.check_button)
-        buttons.addWidget(self.copy_button)
+        buttons.addWidget(self.diagnostics_button)
         buttons.addStretch(1)
         form.addRow(buttons)
         layout = QVBoxLayout(self)
@@ -114,15 +115,12 @@ class OptionsPage(QgsOptionsPageWidget):
             self.state.setText(status.reason)
         self.details.setText("\n".join(describe(status)))
 
-    def copy_diagnostics(self) -> None:
-        """Put on the clipboard what a bug report needs."""
-        lines = [
-            f"QGIS: {Qgis.QGIS_VERSION}",
-            f"System: {platform.platform()}",
-            f"Worker: {self.state.text()}",
-            self.details.text(),
-        ]
-        QgsApplication.clipboard().setText("\n".join(lines))
+    def show_diagnostics(self) -> DiagnosticsDialog:
+        """Open the page that a report of a problem needs."""
+        runtime = self._watch.runtime if self._watch is not None else Runtime(self.chosen())
+        window = DiagnosticsDialog(runtime, runtime.remembered_status(), self)
+        window.show()
+        return window
 
 
 def describe(status: RuntimeStatus) -> list[str]:
@@ -133,7 +131,5 @@ def describe(status: RuntimeStatus) -> list[str]:
     packages = hello.get("packages", {})
     named = ", ".join(f"{name} {version}" for name, version in packages.items() if version)
     lines = [f"Python {hello.get('python', '?')}", named]
-    for device in hello.get("devices", []):
-        memory = device.get("memory_mb")
-        lines.append(f"{device.get('name')}" + (f", {memory / 1024:.0f} GB" if memory else ""))
+    lines += [text for _, text in device_lines(status)]
     return [line for line in lines if line]

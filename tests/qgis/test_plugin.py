@@ -13,6 +13,7 @@ from qgis.PyQt.QtCore import QCoreApplication, QEvent, Qt
 from qgis.PyQt.QtGui import QColor, QIcon, QImage, QPainter
 from rasterfuse import classFactory
 from rasterfuse.plugin import settings
+from rasterfuse.plugin.gui.diagnostics_dialog import DiagnosticsDialog
 from rasterfuse.plugin.gui.options_factory import PAGE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -145,7 +146,8 @@ def test_the_options_page_says_that_the_worker_is_ready(plugin, desktop, qtbot):
     qtbot.waitUntil(lambda: page.state.text().startswith("Ready"), timeout=60_000)
     assert "torch" in page.details.text()
     assert page.objectName() == PAGE
-    page.copy_button.click()
+    page.diagnostics_button.click()
+    page.findChild(DiagnosticsDialog).copy()
     assert "torch" in QgsApplication.clipboard().text()
 
 
