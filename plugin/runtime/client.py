@@ -264,7 +264,8 @@ class WorkerClient:
         deadline = time.monotonic() + 1.0
         while is_running(process) and time.monotonic() < deadline:
             time.sleep(_POLL_S / 5)
-        return endings.ended(self._who, process.poll(), self._tail(channel.noise))
+        tail = self._tail(channel.noise)
+        return endings.ended(self._who, process.poll(), tail, starting=not self.hello)
 
     def last_words(self) -> str:
         """The end of what the worker wrote to standard error, also when it is gone."""

@@ -48,6 +48,10 @@ _CRASH = (
     "{who} crashed ({what}), a fault in a library or a graphics driver. Run the job on the CPU; "
     "if that helps, update the driver."
 )
+_LOADING = (
+    "{who} crashed while it loaded its libraries ({what}); one of them is damaged. Install torch "
+    f"and rasterio anew there, or choose another Python in {OPTIONS}."
+)
 _DLL = (
     "{who} could not load a system library ({what}). Install the Microsoft Visual C++ "
     "Redistributable, then try again."
@@ -91,19 +95,21 @@ _BROKEN = re.compile(r"^(?:ImportError|OSError): (.*(?:DLL|\.so|dlopen|cannot im
 _NO_MEMORY = re.compile(r"\bMemoryError\b|std::bad_alloc|CUDA out of memory|not enough memory")
 
 
-def ended(who: str, code: int | None, errors: str) -> WorkerError:
+def ended(who: str, code: int | None, errors: str, starting: bool = False) -> WorkerError:
     """Why a worker ended, from its exit code and the tail of its standard error.
 
     Args:
         who: Names the worker at the beginning of the sentence.
         code: Exit code; None when it still runs but has closed its output.
         errors: The tail of its standard error.
+        starting: It had not yet said hello, so it was loading its libraries.
     """
-    kind, sentence = _from_signal(who, code) or _from_text(who, errors) or _otherwise(who, code)
+    found = _from_signal(who, code, starting) or _from_text(who, errors)
+    kind, sentence = found or _otherwise(who, code)
     return WorkerError(sentence, code=kind, detail=f"exit code {code}\n{errors}".strip())
 
 
-def _from_signal(who: str, code: int | None) -> tuple[str, str] | None:
+def _from_signal(who: str, code: int | None, starting: bool) -> tuple[str, str] | None:
     if code is None:
         return None
     found = _WINDOWS_ENDINGS.get(code & 0xFFFFFFFF) if abs(code) > 2**29 else None
@@ -114,6 +120,8 @@ def _from_signal(who: str, code: int | None) -> tuple[str, str] | None:
     if found is None:
         return None
     kind, sentence, what = found
+    if starting and sentence in (_CRASH, _BUS):
+        sentence = _LOADING
     return kind, sentence.format(who=who, what=what)
 
 
