@@ -176,8 +176,7 @@ class Worker:
         for path in (self._part, self._part + ".aux.xml"):
             if self._part and os.path.exists(path):
                 os.remove(path)
-        if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
-            os.killpg(0, signal.SIGKILL)
+        _end_group(signal.SIGKILL)
         os._exit(1)
 
     def _work(self, message: dict[str, Any]) -> None:
@@ -271,6 +270,15 @@ def _terminate(number: int, frame: Any) -> None:
     raise SystemExit(128 + number)
 
 
+def _end_group(number: int) -> None:
+    """Send a signal to all that libraries have started here, and to this process itself.
+
+    QGIS gives the worker a group of its own; from a shell it shares that of others.
+    """
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+        os.killpg(0, number)
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="The RasterFuse worker.")
     parser.add_argument("job", nargs="?", help="a job file to run")
@@ -293,7 +301,11 @@ def main(arguments: list[str]) -> int:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    return Worker(lines, out, options.idle).serve()
+    try:
+        return Worker(lines, out, options.idle).serve()
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _end_group(signal.SIGTERM)
 
 
 if __name__ == "__main__":

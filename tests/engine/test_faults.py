@@ -383,10 +383,10 @@ def test_a_memory_limit_on_the_worker_ends_in_a_sentence(lab, megabytes):
 @pytest.fixture
 def small_group():
     """A control group of the kernel with little memory, in whose favour it kills."""
-    place = Path("/sys/fs/cgroup/memory/rasterfuse-test")
+    place = Path(f"/sys/fs/cgroup/memory/rasterfuse-{os.getpid()}")
     try:
         place.mkdir()
-        (place / "memory.limit_in_bytes").write_text(str(260 * 2**20))
+        (place / "memory.limit_in_bytes").write_text(str(100 * 2**20))
     except OSError as error:
         pytest.skip(f"no control group can be made here ({error})")
     yield place
