@@ -30,10 +30,92 @@ class Failure:
     advice: str
 
 
+_INSTALL = "Installing the worker's Python"
 _START, _WORK = "Starting the worker", "While the worker runs"
 _JOB, _OTHER = "Images, settings and results", "Other"
 
 CATALOGUE: dict[str, Failure] = {
+    "install_busy": Failure(
+        _INSTALL,
+        "Another window of QGIS installs into the same folder.",
+        "Wait until it has ended, then check again.",
+    ),
+    "install_python": Failure(
+        _INSTALL,
+        "No Python was found from which the environment could be made.",
+        "Install a Python of 64 bits (on Windows and macOS from python.org), then try again.",
+    ),
+    "install_venv": Failure(
+        _INSTALL,
+        "The Python that was found cannot make environments, as Debian ships it.",
+        "Install the package that the sentence names, then try again.",
+    ),
+    "install_unsupported": Failure(
+        _INSTALL,
+        "There are no current builds of torch and rasterio for this machine.",
+        "Choose a Python of your own that has them in Settings ▸ Options ▸ RasterFuse.",
+    ),
+    "install_space": Failure(
+        _INSTALL,
+        "The disk is full or would be.",
+        "Free some space, or choose a folder on another disk or the smaller build for the CPU.",
+    ),
+    "install_folder": Failure(
+        _INSTALL,
+        "The folder for the environment cannot be written or emptied.",
+        "Choose another folder, or close what uses it.",
+    ),
+    "install_network": Failure(
+        _INSTALL,
+        "The package server cannot be reached.",
+        "Check the network, then continue the installation; or install from a folder of wheels.",
+    ),
+    "install_proxy": Failure(
+        _INSTALL,
+        "The proxy refuses or cannot be reached.",
+        "Check Settings ▸ Options ▸ Network of QGIS, then continue the installation.",
+    ),
+    "install_certificate": Failure(
+        _INSTALL,
+        "The server's certificate is not trusted.",
+        "Add the certificate of your network in Settings ▸ Options ▸ Authentication of QGIS.",
+    ),
+    "install_absent": Failure(
+        _INSTALL,
+        "A package is not to be had from the server or the folder of wheels.",
+        "Choose another device, or put the package into the folder of wheels.",
+    ),
+    "install_hash": Failure(
+        _INSTALL,
+        "A download is not what the package index announced, so it was not used.",
+        "Try again. If it happens again, a proxy or virus scanner changes downloads: ask the "
+        "network's administrator.",
+    ),
+    "install_damaged": Failure(
+        _INSTALL,
+        "A file of a package is damaged.",
+        "Delete it where it comes from, then try again.",
+    ),
+    "install_denied": Failure(
+        _INSTALL,
+        "A file cannot be written or started, often because of a virus scanner.",
+        "Exempt the folder in the virus scanner or choose another, then continue the installation.",
+    ),
+    "install_stalled": Failure(
+        _INSTALL,
+        "Nothing moved for minutes.",
+        "Check the network, then continue the installation; what is finished is kept.",
+    ),
+    "install_probe": Failure(
+        _INSTALL,
+        "All was installed, but it cannot compute here. The former environment stays in use.",
+        "Try the build for the CPU, or choose a Python of your own.",
+    ),
+    "install_failed": Failure(
+        _INSTALL,
+        "A step of the installation failed for another reason.",
+        "Try again. If it fails again, report it with the diagnostics.",
+    ),
     "worker_missing": Failure(
         _START,
         "No Python was found that can run the worker, or the chosen one does not exist or is no "
@@ -136,11 +218,6 @@ CATALOGUE: dict[str, Failure] = {
         "Report it with the diagnostics and, if you can, the job (Copy job).",
     ),
 }
-
-
-def explain(code: str) -> Failure:
-    """What a code means; one that is not known counts as ``internal``."""
-    return CATALOGUE.get(code, CATALOGUE["internal"])
 
 
 def parts() -> dict[str, list[str]]:

@@ -14,6 +14,7 @@ class ErrorHelp(TextWindow):
     """Explains every code; nothing is loaded from the network."""
 
     def __init__(self, code: str, parent: QWidget | None = None) -> None:
+        code = code if code in CATALOGUE else "internal"
         super().__init__("RasterFuseErrorHelp", "", _html(code), parent)
         self.setWindowTitle(self.tr("RasterFuse: error codes"))
         self.diagnostics = self.add_button(self.tr("Diagnostics …"))

@@ -6,10 +6,11 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
+from desktop import write_scene
+from faults import assert_nothing_left, wait_for
 from osgeo import gdal
 
 pytest_plugins = ["small_scene"]
@@ -41,17 +42,17 @@ def shell(tmp_path):
         "QGIS_PLUGINPATH": str(plugins),
     }
 
-    def run(*words):
-        return subprocess.run(
-            [PROGRAM, *map(str, words)],
-            env=environment,
-            cwd=tmp_path,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=180,
-            check=False,
-        )
+    options = {"env": environment, "cwd": tmp_path, "encoding": "utf-8"}
 
+    def run(*words):
+        command = [PROGRAM, *map(str, words)]
+        return subprocess.run(command, capture_output=True, timeout=180, check=False, **options)
+
+    def start(*words):
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen([PROGRAM, *map(str, words)], **silent, **options)
+
+    run.start = start
     return run
 
 
@@ -129,10 +130,34 @@ def test_no_worker_process_is_left(shell, small_scene, tmp_path):
         f"--PANCHROMATIC={small_scene.panchromatic}", f"--OUTPUT={tmp_path / 'sharp.tif'}",
     )  # fmt: skip
     assert done.returncode == 0, said(done)
-    deadline = time.monotonic() + 60  # a worker whose QGIS is gone leaves by itself
-    while (left := processes_of(tmp_path / "home")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert left == []
+    wait_for(lambda: processes_of(tmp_path / "home") == [])  # it leaves by itself
+
+
+@needs_program
+def test_when_qgis_is_killed_its_worker_ends_and_takes_the_unfinished_result_along(shell, tmp_path):
+    scene = write_scene(tmp_path, size=1600)
+    output = tmp_path / "fused.tif"
+    qgis = shell.start(
+        "run", "rasterfuse:starfm", f"--COARSE_TARGET={scene['coarse_20240715']}",
+        f"--COARSE_REFERENCES={scene['coarse_20240512']}",
+        f"--FINE_REFERENCES={scene['fine_20240512']}", "--WINDOW=151", f"--OUTPUT={output}",
+    )  # fmt: skip
+    wait_for(Path(f"{output}.part").exists)
+    assert len(processes_of(tmp_path / "home")) >= 2
+    qgis.kill()
+    qgis.wait()
+    wait_for(lambda: processes_of(tmp_path / "home") == [])
+    assert_nothing_left(output)
+
+
+@needs_program
+def test_a_shell_can_ask_for_the_worker(shell):
+    known = json.loads(shell("--json", "run", "rasterfuse:runtime_status").stdout)["results"]
+    assert (known["READY"], known["STATE"]) == (False, "not looked at yet")
+    asked = shell("--json", "run", "rasterfuse:runtime_status", "--CHECK=true")
+    assert json.loads(asked.stdout)["results"]["READY"] is True
+    known = json.loads(shell("--json", "run", "rasterfuse:runtime_status").stdout)["results"]
+    assert (known["READY"], known["STATE"]) == (True, "ready")
 
 
 def processes_of(home):
