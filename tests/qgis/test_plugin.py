@@ -28,11 +28,18 @@ app.initQgis()
 from desktop import Desktop
 desktop = Desktop()
 import rasterfuse
+# What the desktop above needed does not count, unless the plugin asks for it anew.
+for name in [name for name in sys.modules if name.split(".")[0] in ("numpy", "osgeo")]:
+    del sys.modules[name]
+before = set(sys.modules)
 plugin = rasterfuse.classFactory(desktop)
 plugin.initGui()
-heavy = [name for name in ("torch", "rasterio", "rasterfuse.plugin.gui.dialog", "numba")
-         if name in sys.modules]
-print("HEAVY", heavy)
+new = set(sys.modules) - before
+rooms = ("gui.dialog", "gui.options", "gui.diagnostics_dialog", "layers", "engine.pipeline",
+         "tasks", "scripting", "facts", "runtime.runtime", "processing.road", "processing.values")
+heavy = {{"torch", "rasterio", "numba", "numpy", "osgeo", "processing", "subprocess"}}
+heavy |= {{"rasterfuse.plugin." + room for room in rooms}}
+print("HEAVY", sorted(new & heavy))
 plugin.unload()
 """
 
