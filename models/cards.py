@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .errors import CardError, InputError
+from .errors import CardError, InputError, shown
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -78,22 +78,22 @@ class Parameter:
     def _check_choice(self, value: Any) -> str:
         if value not in self.choices:
             raise InputError(
-                f"{self.label} is {value!r}. Choose one of: {', '.join(self.choices)}."
+                f"{self.label} is {shown(value)}. Choose one of: {', '.join(self.choices)}."
             )
         return str(value)
 
     def _check_bool(self, value: Any) -> bool:
         if not isinstance(value, bool):
-            raise InputError(f"{self.label} is {value!r}. Give true or false.")
+            raise InputError(f"{self.label} is {shown(value)}. Give true or false.")
         return value
 
     def _check_number(self, value: Any) -> float | int:
         wanted = "a whole number" if self.type == "int" else "a number"
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise InputError(f"{self.label} is {value!r}. Give {wanted}.")
+            raise InputError(f"{self.label} is {shown(value)}. Give {wanted}.")
         # The comparison is false for NaN and infinity, and safe for whole numbers of any length.
         if not abs(value) <= sys.float_info.max or (self.type == "int" and value != int(value)):
-            raise InputError(f"{self.label} is {value!r}. Give {wanted}.")
+            raise InputError(f"{self.label} is {shown(value)}. Give {wanted}.")
         low = self.minimum if self.minimum is not None else float("-inf")
         high = self.maximum if self.maximum is not None else float("inf")
         if not low <= value <= high:
@@ -183,7 +183,7 @@ class Card:
             if spec.role == role:
                 return spec
         roles = ", ".join(spec.role for spec in self.inputs)
-        raise InputError(f"{self.name} has no input {role!r}. It takes {roles}.")
+        raise InputError(f"{self.name} has no input {shown(role)}. It takes {roles}.")
 
     def check_parameters(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return all parameters, defaults filled in.
@@ -279,7 +279,7 @@ def _check_card(card: Card, path: Path) -> None:
         )
     # Both become parameters of one Processing algorithm and arguments of one function.
     for role in {*given} & {spec.name for spec in card.parameters}:
-        faults.append(f"an input and a parameter are both called {role!r}")
+        faults.append(f"an input and a parameter are both called {shown(role)}")
     for spec in card.parameters:
         if spec.type not in _TYPES:
             faults.append(f"parameter {spec.name!r} has the unknown type {spec.type!r}")

@@ -16,6 +16,7 @@ from ..models.cards import CLASS_LAYER, Card
 from ..models.errors import InputError
 from .grid import RasterInfo, Window, overlap, pixel_size, placement, window_of
 from .job import Job, RasterSource, parse_date
+from .paths import is_special, same_file
 
 ERROR, WARNING, INFO = "error", "warning", "info"
 _BYTES = {"uint8": 1, "int8": 1, "uint16": 2, "int16": 2, "float64": 8}
@@ -260,6 +261,10 @@ def _against(name: str, info: RasterInfo, fine: RasterInfo, rest: str) -> Iterat
             f"cover {how} {fine.label}.",
         )  # fmt: skip
         return
+    if info.extent is None and info.same_crs:
+        sentence = f"The position of {info.label} is no usable one. Correct its georeference."
+        yield Finding(ERROR, place, sentence)
+        return
     if info.extent is None:
         yield Finding(
             ERROR, place,
@@ -371,8 +376,9 @@ def _output(job: Job, card: Card, infos: Mapping[str, RasterInfo]) -> Iterator[F
             ERROR, "output", f"The folder {folder} is read-only. Choose another for the output."
         )
         return
-    if os.path.isdir(target):
-        yield Finding(ERROR, "output", f"The output {target} is a folder. Give a file name.")
+    if os.path.isdir(target) or is_special(target):
+        what = "a folder" if os.path.isdir(target) else "a device or pipe"
+        yield Finding(ERROR, "output", f"The output {target} is {what}. Give a file name.")
         return
     yield from _space(job, card, infos, folder)
 
@@ -391,10 +397,3 @@ def _space(job: Job, card: Card, infos: Mapping[str, RasterInfo], folder: str) -
             f"The result takes up to {need / 1e6:.0f} MB, {folder} has {free / 1e6:.0f} MB free. "
             "Free some space or choose another folder.",
         )  # fmt: skip
-
-
-def same_file(one: str, other: str) -> bool:
-    """Whether two paths name one file, be it by a link."""
-    if os.path.exists(one) and os.path.exists(other):
-        return os.path.samefile(one, other)
-    return os.path.normcase(os.path.abspath(one)) == os.path.normcase(other)

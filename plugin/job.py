@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date
 from typing import Any, Union
 
-from ..models.errors import InputError
+from ..models.errors import InputError, shown
 
 VERSION = 1
 HARMONISE = ("auto", "always", "never")
@@ -167,8 +167,8 @@ class Job:
             raise InputError(f"The job is a {type(raw).__name__}, not an object. Write it anew.")
         if raw.get("version", VERSION) != VERSION:
             raise InputError(
-                f"The job has version {raw.get('version')!r}, this RasterFuse reads {VERSION}. "
-                "Build the job again with this version."
+                f"The job has version {shown(raw.get('version'))}, this RasterFuse reads "
+                f"{VERSION}. Build the job again with this version."
             )
         _only_known(Job, raw)
         extent = raw.get("extent")
@@ -197,7 +197,7 @@ def parse_date(text: str | None) -> date | None:
     try:
         return date.fromisoformat(text)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{text!r} is no date. Write it as YYYY-MM-DD.") from error
+        raise InputError(f"{shown(text)} is no date. Write it as YYYY-MM-DD.") from error
 
 
 def _plain(value: Any) -> Any:
@@ -210,29 +210,29 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _only_known(kind: type, raw: dict[str, Any]) -> None:
+def _only_known(kind: type, raw: dict[str, Any], where: str = "The job") -> None:
     unknown = sorted(set(raw) - {item.name for item in fields(kind)})
     if unknown:
-        raise InputError(f"The job has the unknown field {unknown[0]!r}. Remove it.")
+        raise InputError(f"{where} has the unknown field {shown(unknown[0])}. Remove it.")
 
 
-def _text(raw: dict[str, Any], key: str, default: str | None = None) -> str:
+def _text(raw: dict[str, Any], key: str, default: str | None = None, where: str = "") -> str:
     value = raw.get(key, default)
     if not isinstance(value, str) or not value or "\0" in value:
-        raise InputError(f"The job's {key} is {value!r}, not a text. Give one.")
+        raise InputError(f"The job's {key}{where} is {shown(value)}, not a text. Give one.")
     return value
 
 
 def _choice(raw: dict[str, Any], key: str, choices: tuple[str, ...]) -> str:
     value = raw.get(key, choices[0])
     if value not in choices:
-        raise InputError(f"The job's {key} is {value!r}. Choose one of: {', '.join(choices)}.")
+        raise InputError(f"The job's {key} is {shown(value)}. Choose one of: {', '.join(choices)}.")
     return str(value)
 
 
 def _object(value: Any, key: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise InputError(f"The job's {key} is {value!r}, not an object. Write it as {{…}}.")
+        raise InputError(f"The job's {key} is {shown(value)}, not an object. Write it as {{…}}.")
     return value
 
 
@@ -242,7 +242,9 @@ def _number(value: Any, key: str) -> float | None:
     if isinstance(value, str) and value in ("nan", "inf", "-inf"):
         return float(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InputError(f"The job's {key} is {value!r}, not a number. Give one or leave it out.")
+        raise InputError(
+            f"The job's {key} is {shown(value)}, not a number. Give one or leave it out."
+        )
     try:
         return float(value)
     except OverflowError as error:
@@ -251,11 +253,13 @@ def _number(value: Any, key: str) -> float | None:
 
 def _extent(value: Any) -> tuple[float, float, float, float]:
     if not isinstance(value, (list, tuple)) or len(value) != 4:
-        raise InputError(f"The job's extent is {value!r}. Give [xmin, ymin, xmax, ymax].")
+        raise InputError(f"The job's extent is {shown(value)}. Give [xmin, ymin, xmax, ymax].")
     numbers = [_number(item, "extent") for item in value]
     finite = [item for item in numbers if item is not None and math.isfinite(item)]
     if len(finite) != 4 or finite[0] >= finite[2] or finite[1] >= finite[3]:
-        raise InputError(f"The job's extent {value!r} is empty. Give [xmin, ymin, xmax, ymax].")
+        raise InputError(
+            f"The job's extent {shown(value)} is empty. Give [xmin, ymin, xmax, ymax]."
+        )
     return finite[0], finite[1], finite[2], finite[3]
 
 
@@ -265,7 +269,7 @@ def _limits(raw: Any) -> Limits:
     for key, value in raw.items():
         whole = isinstance(value, int) and not isinstance(value, bool)
         if value is not None and not (whole and value > 0):
-            raise InputError(f"The job's {key} is {value!r}. Give a whole number above 0.")
+            raise InputError(f"The job's {key} is {shown(value)}. Give a whole number above 0.")
     return Limits(**raw)
 
 
@@ -276,31 +280,35 @@ def _inputs(raw: Any) -> dict[str, RasterSource | tuple[ReferencePair, ...]]:
         if role == "references":
             if not isinstance(value, list):
                 raise InputError("The job's references are no list. Give [{coarse, fine}, …].")
-            inputs[role] = tuple(_pair(item) for item in value)
+            inputs[role] = tuple(_pair(item, number) for number, item in enumerate(value, 1))
         else:
             inputs[role] = _source(value, role)
     return inputs
 
 
-def _pair(raw: Any) -> ReferencePair:
-    raw = _object(raw, "reference pair")
-    _only_known(ReferencePair, raw)
-    return ReferencePair(_source(raw.get("coarse"), "coarse"), _source(raw.get("fine"), "fine"))
+def _pair(raw: Any, number: int) -> ReferencePair:
+    where = f"reference pair {number}"
+    raw = _object(raw, where)
+    _only_known(ReferencePair, raw, f"The job's {where}")
+    coarse, fine = (_source(raw.get(key), f"{key} {number}") for key in ("coarse", "fine"))
+    return ReferencePair(coarse, fine)
 
 
 def _source(raw: Any, role: str) -> RasterSource:
     raw = _object(raw, role)
-    _only_known(RasterSource, raw)
+    _only_known(RasterSource, raw, f"The job's {role}")
     bands = raw.get("bands", [])
     good = isinstance(bands, list) and all(type(band) is int and band > 0 for band in bands)
     if not good:
-        raise InputError(f"The bands of {role} are {bands!r}. Give numbers from 1, as in [1, 2].")
+        raise InputError(
+            f"The bands of {role} are {shown(bands)}. Give numbers from 1, as in [1, 2]."
+        )
     day = raw.get("date")
     if day is not None:
-        day = str(parse_date(_text(raw, "date")))
+        day = str(parse_date(_text(raw, "date", where=f" of {role}")))
     name = raw.get("name", "")
     return RasterSource(
-        path=_text(raw, "path"),
+        path=_text(raw, "path", where=f" of {role}"),
         bands=tuple(bands),
         date=day,
         scale=_number(raw.get("scale"), f"scale of {role}"),

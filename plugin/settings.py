@@ -64,6 +64,16 @@ def set_form_values(values: dict[str, Any]) -> None:
     _set("form_values", json.dumps(values))
 
 
+def known_pythons() -> str:
+    """What is known of interpreters from earlier sessions, as ``runtime/known.py`` writes it."""
+    return _text("known_pythons")
+
+
+def set_known_pythons(text: str) -> None:
+    """Remember what is known of interpreters."""
+    _set("known_pythons", text)
+
+
 def _text(name: str) -> str:
     value = QgsSettings().value(f"{_GROUP}/{name}", "")
     return value if isinstance(value, str) else ""

@@ -18,10 +18,12 @@ from qgis.core import Qgis, QgsApplication, QgsMessageLog, QgsTask
 from qgis.PyQt.QtCore import pyqtSignal
 
 from ..models.errors import CancelledError, FusionError, OutputError
-from . import settings
+from . import journal, settings
 from .job import Job
 from .layers.handover import hand_over
+from .runtime.endings import TEMPORARY
 from .runtime.install.folder import placed_by
+from .runtime.known import remembered_by
 from .runtime.runtime import Runtime, chosen_by
 
 TAG = "RasterFuse"
@@ -32,6 +34,7 @@ _ALIVE: set[FusionTask] = set()
 # Every door comes by here before it runs anything.
 chosen_by(settings.worker_python)
 placed_by(settings.runtime_folder)
+remembered_by(settings.known_pythons, settings.set_known_pythons)
 
 
 def run_job(
@@ -48,6 +51,20 @@ def run_job(
     Raises:
         FusionError: With a sentence for the user. Nothing is left of the job then.
     """
+    try:
+        return _run_job(job, runtime, on_progress, is_cancelled, on_log)
+    except FusionError as error:
+        journal.note(error)
+        raise
+
+
+def _run_job(
+    job: Job,
+    runtime: Runtime,
+    on_progress: Callable[[str, float], None],
+    is_cancelled: Callable[[], bool],
+    on_log: Callable[[str, str], None] | None,
+) -> dict[str, Any]:
     status = runtime.prepare(is_cancelled, on_progress)
     with _scratch() as folder:
         on_progress(_HANDING_OVER, 0.0)
@@ -64,7 +81,8 @@ def _scratch() -> Iterator[str]:
     except OSError as error:
         raise OutputError(
             f"No temporary folder can be made ({error}). Free some space on the disk for "
-            "temporary files."
+            "temporary files.",
+            code=TEMPORARY,
         ) from error
     try:
         yield folder
@@ -148,11 +166,13 @@ class TaskRegistry:
 def unexpected(error: Exception) -> FusionError:
     """An error that nobody foresaw, in words for the user and with its trace for the log."""
     trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    return FusionError(
+    found = FusionError(
         f"Something unexpected went wrong in RasterFuse ({type(error).__name__}: {error}). Report "
-        "it with the log.",
+        "it with the diagnostics.",
         detail=trace,
     )
+    journal.note(found)
+    return found
 
 
 def log_message(level: str, text: str) -> None:
@@ -165,5 +185,4 @@ def log_message(level: str, text: str) -> None:
 def _log_failure(error: FusionError | None) -> None:
     if error is None or isinstance(error, CancelledError):
         return
-    text = f"{error.sentence}\n{error.detail}".strip()
-    QgsMessageLog.logMessage(text, TAG, Qgis.MessageLevel.Critical, False)
+    QgsMessageLog.logMessage(error.log_text, TAG, Qgis.MessageLevel.Critical, False)

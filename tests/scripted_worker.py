@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any
 
 Step = dict[str, Any]
+_METADATA = (Path(__file__).parents[1] / "metadata.txt").read_text(encoding="utf-8")
 
 HELLO: Step = {
     "type": "hello",
     "protocol": 1,
-    "version": "0.1.0",
+    "version": _METADATA.split("\nversion=")[1].split("\n")[0],
     "python": "3.11.2",
     "packages": {"torch": "2.13.0", "rasterio": "1.4.4", "numpy": "2.3.0", "numba": None},
     "missing": [],

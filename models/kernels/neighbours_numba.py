@@ -72,26 +72,23 @@ def _minima(total, groups):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, fastmath=_FLAGS)
-def _bound(bits, count, spare):  # type: ignore[no-untyped-def]
-    """A value that ``count`` and at most ``spare`` more of ``bits`` do not exceed, if there is one.
-
-    The smallest that ``count`` do not exceed, where equal ones make them more; never above _MOST.
-    """
+def _bound(bits, count):  # type: ignore[no-untyped-def]
+    """A value that ``count`` of ``bits`` do not exceed, more only if equal; never above _MOST."""
     low, high = _MOST, np.int32(0)
     for i in range(len(bits)):
         low, high = min(low, bits[i]), max(high, bits[i])
     low, high = np.int32(low - 1), min(high, _MOST)
-    enough, most = np.int32(count), np.int32(count + spare)
+    wanted = np.int32(count)
     while high - low > 1:
         middle = np.int32(low + ((high - low) >> 1))
         below = np.int32(0)
         for i in range(len(bits)):
             below += np.int32(1) if bits[i] <= middle else np.int32(0)
-        if below < enough:
+        if below < wanted:
             low = middle
             continue
         high = middle
-        if below <= most:
+        if below == wanted:
             break
     return high
 
@@ -131,11 +128,11 @@ def _thin_out(hits, found, count, bits, ranks):  # type: ignore[no-untyped-def]
     order = np.empty(found, dtype=np.int32)
     for i in range(found):
         order[i] = bits[hits[i]]
-    last = _bound(order, count, 0)
+    last = _bound(order, count)
     for i in range(found):  # among equals the nearer ones stay
         equal = np.int32(ranks[hits[i]]) if order[i] == last else _MOST
         order[i] = np.int32(-1) if order[i] < last else equal
-    farthest = _bound(order, count, 0)
+    farthest = _bound(order, count)
     kept = 0
     for i in range(found):
         if order[i] <= farthest:
@@ -157,7 +154,7 @@ def _number(row, size, columns, rank_of, places, ranks, penalty):  # type: ignor
             i += 1
 
 
-@numba.njit(parallel=True, cache=True, fastmath=_FLAGS)
+@numba.njit(parallel=True, nogil=True, cache=True, fastmath=_FLAGS)
 def search_kernel(  # type: ignore[no-untyped-def]
     features, rank_of, columns, limit, places, scores
 ):
@@ -203,7 +200,7 @@ def search_kernel(  # type: ignore[no-untyped-def]
                     part = total[runs[run] * size : runs[run + 1] * size]
                     _add_scores(part, ring, (col - left + columns[runs[run]]) * size, here, limit)
                 minima = groups[: _minima(total, groups)].view(np.int32)
-                bound = _bound(minima, count, 0) if len(minima) >= count else _MOST
+                bound = _bound(minima, count) if len(minima) >= count else _MOST
                 found = _collect(bits, bound, flags, hits)
                 if found > 2 * count:
                     found = _thin_out(hits, found, count, bits, ranks)
@@ -213,7 +210,7 @@ def search_kernel(  # type: ignore[no-untyped-def]
                     scores[row, col, n] = total[hits[n]]
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(parallel=True, nogil=True, cache=True)
 def gather_kernel(places, image, values):  # type: ignore[no-untyped-def]
     """See ``neighbours.Neighbours.gather``; the last array, (rows, cols, N), is filled in."""
     rows, cols, count = places.shape
@@ -225,7 +222,7 @@ def gather_kernel(places, image, values):  # type: ignore[no-untyped-def]
                 values[row, col, n] = image[row + place // size, col + place % size]
 
 
-@numba.njit(parallel=True, cache=True, fastmath=_FLAGS)
+@numba.njit(parallel=True, nogil=True, cache=True, fastmath=_FLAGS)
 def weighted_sum_kernel(places, weights, values, sums):  # type: ignore[no-untyped-def]
     """See ``neighbours.Neighbours.weighted_sum``.
 

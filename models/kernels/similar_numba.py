@@ -11,7 +11,7 @@ _FLAGS = {"contract", "reassoc", "nsz", "nnan", "ninf"}
 _SIDE = 3  # pixels beside the first that are summed with it
 
 
-@numba.njit(parallel=True, cache=True, fastmath=_FLAGS)
+@numba.njit(parallel=True, nogil=True, cache=True, fastmath=_FLAGS)
 def sums_by_place(  # type: ignore[no-untyped-def]  # noqa: PLR0913, PLR0917
     feature, spectral, temporal, weight, weighted, spectral_limit, temporal_limit,
     kernel, weights, sums,
@@ -88,7 +88,7 @@ def _turn(kernel, row, shares):  # type: ignore[no-untyped-def]
             shares[(_SIDE + column) * size + at] = kernel[turned[at], column]
 
 
-@numba.njit(parallel=True, cache=True, fastmath=_FLAGS)
+@numba.njit(parallel=True, nogil=True, cache=True, fastmath=_FLAGS)
 def sums_by_pixel(  # type: ignore[no-untyped-def]  # noqa: PLR0913, PLR0917
     feature, spectral, temporal, weight, weighted, spectral_limit, temporal_limit,
     kernel, weights, sums,

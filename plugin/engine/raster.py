@@ -33,6 +33,7 @@ from ..grid import (
     placement,
 )
 from ..job import RasterSource
+from ..paths import is_special
 from .interpolate import interpolated, lies_straight
 from .views import quiet, warped
 
@@ -55,6 +56,8 @@ def open_dataset(source: RasterSource) -> DatasetReader:
     Raises:
         RasterReadError: It does not exist, is damaged or of an unknown format.
     """
+    if is_special(source.path):
+        raise RasterReadError(f"{source.label} is a device or pipe, no file. Choose a file.")
     try:
         with quiet():
             dataset = rasterio.open(source.path)

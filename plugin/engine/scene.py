@@ -17,9 +17,10 @@ from ...models.base import ObservationModel, Progress, Tile
 from ...models.cards import CLASS_LAYER, Card
 from ...models.errors import InputError
 from ...models.spatiotemporal.pairs import nearest_pair
-from ..checks import INFO, WARNING, check_job, coarse_ratio, first_error, same_file
+from ..checks import INFO, WARNING, check_job, coarse_ratio, first_error
 from ..grid import Window, shift, window_of
 from ..job import Job, parse_date
+from ..paths import same_file
 from .alignment import TARGET, Sight, coregister, footprint, moves, offsets, sights
 from .cells import (
     CellGrid,

@@ -6,7 +6,8 @@
     python plugin/engine/worker.py              speak the protocol on standard input and output
 
 The protocol (version 1): ``hello`` first; then ``run``, ``cancel`` and ``quit`` come in,
-``progress``, ``log``, ``result`` and ``error`` go out. Pixels never cross the pipe.
+``progress``, ``log``, ``alive``, ``result`` and ``error`` go out. Every line that comes in and is
+no ``cancel`` or ``quit`` gets one ``result`` or one ``error``. Pixels never cross the pipe.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ PROTOCOL = 1
 _REQUIRED = ("torch", "rasterio", "numpy")
 _OPTIONAL = ("numba",)
 _GRACE = 5.0  # seconds that a job may take to end after QGIS is gone
+_HEARTBEAT = 2.0  # seconds between signs of life while a job runs
 
 
 def _register_package() -> None:
@@ -55,7 +57,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if "rasterfuse" not in sys.modules:
     _register_package()
 
-from rasterfuse.models.errors import FusionError  # noqa: E402
+from rasterfuse.models.errors import FusionError, readable, shown  # noqa: E402
 from rasterfuse.plugin.engine import VERSION  # noqa: E402
 from rasterfuse.plugin.engine.heap import give_back_memory, keep_freed_memory  # noqa: E402
 from rasterfuse.plugin.job import Job  # noqa: E402
@@ -77,6 +79,7 @@ def hello() -> dict[str, Any]:
         "type": "hello",
         "protocol": PROTOCOL,
         "version": VERSION,
+        "heartbeat": _HEARTBEAT,
         "python": platform.python_version(),
         "packages": packages,
         "missing": missing,
@@ -119,7 +122,7 @@ def error_message(error: BaseException) -> dict[str, str]:
         f"Something unexpected went wrong in RasterFuse ({type(error).__name__}: {error}). Nothing "
         "was written; please report it with the log."
     )
-    return {"code": "internal", "sentence": sentence, "detail": detail}
+    return {"code": "internal", "sentence": readable(sentence), "detail": detail}
 
 
 class Worker:
@@ -133,12 +136,14 @@ class Worker:
         self._jobs: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._cancelled: set[str] = set()
         self._gone = threading.Event()
+        self._working = threading.Event()
         self._part = ""
 
     def serve(self) -> int:
         """Work until told to quit, left idle, or QGIS is gone."""
         self._send(hello())
-        threading.Thread(target=self._listen, daemon=True).start()
+        for target in (self._listen, self._beat):
+            threading.Thread(target=target, daemon=True).start()
         while True:
             try:
                 message = self._jobs.get(timeout=self._idle)
@@ -152,18 +157,30 @@ class Worker:
         for line in self._lines:
             try:
                 message = json.loads(line)
-                kind = message["type"]
-            except (ValueError, KeyError, TypeError, RecursionError):
-                self._send({"type": "log", "id": "", "level": "warning",
-                            "text": f"This line is no message: {line[:80]!r}"})  # fmt: skip
-                continue
-            if kind == "cancel":
+            except (ValueError, RecursionError):
+                message = None
+            if not isinstance(message, dict):
+                self._refuse("", line)
+            elif message.get("type") == "cancel":
                 self._cancelled.add(str(message.get("id")))
-            elif kind == "run":
+            elif message.get("type") == "run":
                 self._jobs.put(message)
-            elif kind == "quit":
+            elif message.get("type") == "quit":
                 break
+            else:
+                self._refuse(str(message.get("id")), line)
         self._leave()
+
+    def _refuse(self, number: str, line: str) -> None:
+        sentence = f"This is no message: {shown(line)}. Send run, cancel or quit as a line of JSON."
+        error = FusionError(sentence, code="worker_protocol")
+        self._send({"type": "error", "id": number, **error_message(error)})
+
+    def _beat(self) -> None:
+        """Give signs of life, so that a worker that was stopped differs from one at work."""
+        while not self._gone.wait(_HEARTBEAT):
+            if self._working.is_set():
+                self._send({"type": "alive"})
 
     def _leave(self) -> None:
         """QGIS said quit or is gone: end the job that runs, at the latest after the grace."""
@@ -174,12 +191,16 @@ class Worker:
         timer.start()
 
     def _abandon(self) -> None:
-        if self._part and os.path.exists(self._part):
-            os.remove(self._part)
+        """End at once, and take along the unfinished result and what a library has started."""
+        for path in (self._part, self._part + ".aux.xml"):
+            if self._part and os.path.exists(path):
+                os.remove(path)
+        _end_group(signal.SIGKILL)
         os._exit(1)
 
     def _work(self, message: dict[str, Any]) -> None:
         number = str(message.get("id"))
+        self._working.set()
         try:
             report = self._run(number, message)
         except Exception as error:
@@ -187,6 +208,7 @@ class Worker:
         else:
             self._send({"type": "result", "id": number, "path": report["path"], "report": report})
         finally:
+            self._working.clear()
             self._part = ""
             self._cancelled.discard(number)
             give_back_memory()
@@ -267,6 +289,15 @@ def _terminate(number: int, frame: Any) -> None:
     raise SystemExit(128 + number)
 
 
+def _end_group(number: int) -> None:
+    """Send a signal to all that libraries have started here, and to this process itself.
+
+    QGIS gives the worker a group of its own; from a shell it shares that of others.
+    """
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+        os.killpg(0, number)
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="The RasterFuse worker.")
     parser.add_argument("job", nargs="?", help="a job file to run")
@@ -290,7 +321,11 @@ def main(arguments: list[str]) -> int:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    return Worker(lines, out, options.idle).serve()
+    try:
+        return Worker(lines, out, options.idle).serve()
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _end_group(signal.SIGTERM)
 
 
 if __name__ == "__main__":

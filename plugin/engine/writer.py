@@ -12,6 +12,7 @@ from types import TracebackType
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.transform import Affine
@@ -23,6 +24,9 @@ from ..grid import Window, is_identity
 from .raster import Grid, Raster
 from .tiles import BLOCK
 from .views import quiet
+
+# rasterio lets some errors of GDAL through as they are.
+_FAULTS = (RasterioError, CPLE_BaseError, OSError)
 
 
 class Writer:
@@ -61,9 +65,10 @@ class Writer:
             profile.update(crs=grid.crs, transform=Affine(*grid.transform))
         try:
             with quiet():
-                self._file = rasterio.open(self.part, "w", **profile)
+                # Else GDAL may take a name such as MEM:::a.tif for more than a name.
+                self._file = rasterio.open(os.path.abspath(self.part), "w", **profile)
             self._describe(template, tags)
-        except (RasterioError, OSError, ValueError) as error:
+        except (*_FAULTS, ValueError) as error:
             self._gdal_errors.stop()
             raise self._failure(error) from error
 
@@ -79,7 +84,7 @@ class Writer:
         self._gdal_errors.stop()
         try:
             self._file.close()
-        except (RasterioError, OSError) as fault:
+        except _FAULTS as fault:
             if error is None:
                 raise self._failure(fault) from fault
         finally:
@@ -91,7 +96,7 @@ class Writer:
         place = RasterioWindow(window.col, window.row, window.cols, window.rows)
         try:
             self._file.write(stored, window=place)
-        except (RasterioError, OSError) as error:
+        except _FAULTS as error:
             raise self._failure(error) from error
         self._gdal_errors.check(self._failure)
 
@@ -103,7 +108,7 @@ class Writer:
         """
         try:
             self._file.close()
-        except (RasterioError, OSError) as error:
+        except _FAULTS as error:
             raise self._failure(error) from error
         self._gdal_errors.check(self._failure)
         self._verify()
@@ -121,10 +126,10 @@ class Writer:
     def _verify(self) -> None:
         # GDAL reports a full disk when it flushes, and not always as an exception: look.
         try:
-            with quiet(), rasterio.open(self.part) as file:
+            with quiet(), rasterio.open(os.path.abspath(self.part)) as file:
                 for _, window in file.block_windows(1):
                     file.read(window=window)
-        except (RasterioError, OSError) as error:
+        except _FAULTS as error:
             raise self._failure(error) from error
 
     def _describe(self, template: Raster, tags: Mapping[str, str]) -> None:

@@ -26,13 +26,15 @@ from ..runtime.runtime import RuntimeStatus
 from ..tasks import TaskRegistry, unexpected
 from . import installer
 from .copy_job import as_text
+from .diagnostics_dialog import DiagnosticsDialog
 from .draft import Draft, make_draft
+from .error_help import ErrorHelp
 from .findings import distribute
 from .form import FusionForm
 from .help_panel import HelpPanel
 from .log import log_error, plugin_icon
 from .messages import Messages
-from .notices import SUCCESS, NoticeBar
+from .notices import SUCCESS, Buttons, NoticeBar
 from .options_factory import PAGE
 from .output_box import temporary_path
 from .report_dialog import ReportDialog
@@ -40,6 +42,7 @@ from .run_bar import RunBar
 from .runner import Runner
 from .runtime_notice import RuntimeNotice
 from .runtime_watch import RuntimeWatch
+from .text_window import TextWindow
 
 _DEBOUNCE_MS = 300
 
@@ -69,7 +72,7 @@ class FusionDialog(QDialog):
         self.bar = RunBar(self)
         self.runner = Runner(tasks, self)
         self.runtime_notice = RuntimeNotice(
-            self.messages, watch, installer.shared(), self.open_options, self
+            self.messages, watch, installer.shared(), self.open_options, self._help_buttons, self
         )
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -224,13 +227,31 @@ class FusionDialog(QDialog):
     def _show_failure(self, error: FusionError) -> None:
         """Tell what failed and what to do, above the form the user has to change."""
         buttons = {self.tr("Open log"): self._iface.openMessageLog}
-        title = self.tr("Fusion failed")
-        self.messages.tell("result", ERROR, title, error.sentence, buttons)
+        buttons.update(self._help_buttons(error.code))
+        self.messages.tell("result", ERROR, self.tr("Fusion failed"), error.coded, buttons)
+
+    def _help_buttons(self, code: str) -> Buttons:
+        return {
+            self.tr("Help"): lambda: self.show_help(code),
+            self.tr("Diagnostics"): self.show_diagnostics,
+        }
 
     def show_report(self, report: dict[str, Any], title: str) -> ReportDialog:
         """Open the report in a window of its own."""
         window = ReportDialog(report, title, self.parentWidget())
-        window.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        window.show()
+        return window
+
+    def show_help(self, code: str) -> ErrorHelp:
+        """Open the help on error codes at one of them."""
+        window = ErrorHelp(code, self.parentWidget())
+        window.diagnostics.clicked.connect(lambda _checked=False: self.show_diagnostics())
+        window.show()
+        return window
+
+    def show_diagnostics(self) -> DiagnosticsDialog:
+        """Open the diagnostics in a window of its own."""
+        window = DiagnosticsDialog(self._watch.runtime, self._watch.status, self.parentWidget())
         window.show()
         return window
 
@@ -240,7 +261,7 @@ class FusionDialog(QDialog):
         self.runner.ended.disconnect(self._end)
         self.reject()
         self.messages.leave_main()
-        for window in self.parentWidget().findChildren(ReportDialog):
+        for window in self.parentWidget().findChildren(TextWindow):
             window.close()
 
     def _fine_layer(self) -> QgsRasterLayer | None:

@@ -20,8 +20,7 @@ def log(text: str, level: Qgis.MessageLevel = Qgis.MessageLevel.Info) -> None:
 
 def log_error(error: FusionError) -> None:
     """Write what failed, and where in the code when that is known."""
-    detail = f"\n{error.detail}" if error.detail else ""
-    log(f"{error.sentence}{detail}", Qgis.MessageLevel.Critical)
+    log(error.log_text, Qgis.MessageLevel.Critical)
 
 
 def plugin_icon(name: str = "rasterfuse") -> QIcon:

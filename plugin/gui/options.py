@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable
 
-from qgis.core import Qgis, QgsApplication
+from qgis.core import QgsApplication
 from qgis.gui import QgsFileWidget, QgsOptionsPageWidget
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QShowEvent
@@ -21,9 +20,11 @@ from qgis.PyQt.QtWidgets import (
 
 from ...models.errors import FusionError
 from .. import settings
+from ..diagnostics import device_lines
 from ..runtime.install.plan import command_line
 from ..runtime.runtime import Runtime, RuntimeStatus
 from .command_row import CommandRow
+from .diagnostics_dialog import DiagnosticsDialog
 from .install_box import InstallBox
 from .installer import shared
 from .log import level_icon
@@ -49,11 +50,11 @@ class OptionsPage(QgsOptionsPageWidget):
         self.command = CommandRow(self)
         self.install_box = InstallBox(shared(), self)
         self.check_button = QPushButton(self.tr("Check"), self)
-        self.copy_button = QPushButton(self.tr("Copy diagnostics"), self)
+        self.diagnostics_button = QPushButton(self.tr("Diagnostics …"), self)
         self._watch: RuntimeWatch | None = None
         self._build()
         self.check_button.clicked.connect(self.check)
-        self.copy_button.clicked.connect(self.copy_diagnostics)
+        self.diagnostics_button.clicked.connect(self.show_diagnostics)
         shared().ended.connect(self._end_of_installation)
 
     def _build(self) -> None:
@@ -79,7 +80,7 @@ class OptionsPage(QgsOptionsPageWidget):
         form.addRow(self.command)
         buttons = QHBoxLayout()
         buttons.addWidget(self.check_button)
-        buttons.addWidget(self.copy_button)
+        buttons.addWidget(self.diagnostics_button)
         buttons.addStretch(1)
         form.addRow(buttons)
         layout = QVBoxLayout(self)
@@ -131,15 +132,12 @@ class OptionsPage(QgsOptionsPageWidget):
         self.details.setText("\n".join(describe(status)))
         self.command.show_line(command_line(status.python, status.hello))
 
-    def copy_diagnostics(self) -> None:
-        """Put on the clipboard what a bug report needs."""
-        lines = [
-            f"QGIS: {Qgis.QGIS_VERSION}",
-            f"System: {platform.platform()}",
-            f"Worker: {self.state.text()}",
-            self.details.text(),
-        ]
-        QgsApplication.clipboard().setText("\n".join(lines))
+    def show_diagnostics(self) -> DiagnosticsDialog:
+        """Open the page that a report of a problem needs."""
+        runtime = self._watch.runtime if self._watch is not None else Runtime(self.chosen())
+        window = DiagnosticsDialog(runtime, runtime.remembered_status(), self)
+        window.show()
+        return window
 
 
 def describe(status: RuntimeStatus) -> list[str]:
@@ -150,7 +148,5 @@ def describe(status: RuntimeStatus) -> list[str]:
     packages = hello.get("packages", {})
     named = ", ".join(f"{name} {version}" for name, version in packages.items() if version)
     lines = [f"Python {hello.get('python', '?')}", named]
-    for device in hello.get("devices", []):
-        memory = device.get("memory_mb")
-        lines.append(f"{device.get('name')}" + (f", {memory / 1024:.0f} GB" if memory else ""))
+    lines += [text for _, text in device_lines(status)]
     return [line for line in lines if line]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from qgis.core import QgsApplication
 from qgis.PyQt.QtCore import QObject
 
-from ...models.errors import CancelledError, FusionError
+from ...models.errors import CancelledError, FusionError, with_code
 from .. import settings
 from ..checks import ERROR, INFO, WARNING
 from ..runtime.find import explicit
@@ -17,6 +17,7 @@ from .install_box import size_text
 from .installer import Installer
 from .messages import Messages
 from .network_settings import qgis_network
+from .notices import Buttons
 from .runtime_watch import RuntimeWatch
 
 _KIND = "worker"
@@ -31,11 +32,12 @@ class RuntimeNotice(QObject):
         watch: RuntimeWatch,
         installer: Installer,
         open_options: Callable[[], object],
+        help_on: Callable[[str], Buttons],
         parent: QObject,
     ) -> None:
         super().__init__(parent)
         self._messages, self._watch, self._installer = messages, watch, installer
-        self._open_options = open_options
+        self._open_options, self._help_on = open_options, help_on
         self._status: RuntimeStatus | None = None
         installer.looked.connect(self._look_again)
         installer.changed.connect(self._show_installing)
@@ -55,7 +57,7 @@ class RuntimeNotice(QObject):
 
     def _show_missing(self, status: RuntimeStatus) -> None:
         buttons: dict[str, Callable[[], object]] = {}
-        text, outlook = status.reason, self._installer.outlook
+        text, outlook = with_code(status.reason, status.code), self._installer.outlook
         if not explicit(settings.worker_python()) and outlook is not None and outlook.builds:
             size = size_text(standard(outlook.builds[0]).download_mb())
             text += self.tr(" Or let RasterFuse install one: about {} to fetch.").format(size)
@@ -65,6 +67,7 @@ class RuntimeNotice(QObject):
             buttons[self.tr("Copy command")] = lambda: QgsApplication.clipboard().setText(line)
         buttons[self.tr("Open options")] = self._open_options
         buttons[self.tr("Check again")] = self._watch.refresh
+        buttons.update(self._help_on(status.code))
         self._messages.tell(_KIND, WARNING, "", text, buttons)
 
     def _install(self) -> None:
@@ -97,5 +100,6 @@ class RuntimeNotice(QObject):
         buttons = {
             self.tr("Continue"): self._install,
             self.tr("Open options"): self._open_options,
+            **self._help_on(error.code),
         }
-        self._messages.tell(_KIND, level, "", error.sentence, buttons)
+        self._messages.tell(_KIND, level, "", error.coded, buttons)

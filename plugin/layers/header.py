@@ -17,6 +17,7 @@ from osgeo import gdal, osr
 
 from ...models.errors import RasterReadError
 from ..grid import IDENTITY, Transform
+from ..paths import is_special
 
 _SIDECARS = ("{0}.aux.xml", "{0}.hdr", "{1}.hdr", "{1}.tfw", "{1}.prj")
 _QUOTED = re.compile(r'"([^"]+)"')
@@ -111,6 +112,8 @@ def open_dataset(path: str, label: str = "") -> gdal.Dataset:
         RasterReadError: It does not exist, is damaged or of an unknown format.
     """
     name, reason = label or os.path.basename(path), ""
+    if is_special(path):
+        raise RasterReadError(f"{name} is a device or pipe, no file. Choose a file.")
     with quiet_gdal():
         try:
             dataset = gdal.OpenEx(path, gdal.OF_RASTER | gdal.OF_VERBOSE_ERROR)

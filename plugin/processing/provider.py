@@ -1,4 +1,7 @@
-"""The provider ``rasterfuse``: one algorithm per card, nothing heavy imported."""
+"""The provider ``rasterfuse``: one algorithm per card, and one that says whether they can run.
+
+Nothing heavy is imported.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,10 @@ from qgis.PyQt.QtGui import QIcon
 
 from ...models.cards import load_cards
 from ...models.errors import CardError
+from ..engine import VERSION
 from .card_algorithm import CardAlgorithm
 from .parameters import ICON
+from .runtime_status import RuntimeStatusAlgorithm
 
 
 class RasterFuseProvider(QgsProcessingProvider):
@@ -23,6 +28,10 @@ class RasterFuseProvider(QgsProcessingProvider):
     def longName(self) -> str:
         return self.tr("RasterFuse: fuse coarse and fine images")
 
+    def versionInfo(self) -> str:
+        # Also keeps the version that QGIS has loaded, however the files change under it.
+        return VERSION
+
     def icon(self) -> QIcon:
         return QIcon(str(ICON))
 
@@ -30,6 +39,7 @@ class RasterFuseProvider(QgsProcessingProvider):
         return str(ICON)
 
     def loadAlgorithms(self) -> None:
+        self.addAlgorithm(RuntimeStatusAlgorithm())
         try:
             cards = load_cards()
         except CardError as error:  # the rest of QGIS must start all the same

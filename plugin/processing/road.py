@@ -77,6 +77,5 @@ def failure(error: Exception) -> QgsProcessingException:
     if not isinstance(error, FusionError):
         error = unexpected(error)
     if error.detail:
-        text = f"{error.sentence}\n{error.detail}"
-        QgsMessageLog.logMessage(text, TAG, Qgis.MessageLevel.Critical, False)
-    return QgsProcessingException(error.sentence)
+        QgsMessageLog.logMessage(error.log_text, TAG, Qgis.MessageLevel.Critical, False)
+    return QgsProcessingException(error.coded)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...models.errors import FusionError, WorkerError
+from ..engine import VERSION
 from ..job import Job
 from . import endings
 from .channel import Channel, ChannelClosedError
@@ -23,6 +24,8 @@ from .process import Process, end, is_running, spawn
 PROTOCOL = 1
 HELLO_S = 60.0  # the first import of torch may be slow
 GRACE_S = 2.0  # from cancel to kill
+STALL_TOLD_S = 20.0  # without a sign of life until the user hears of it
+STALL_S = 300.0  # until the worker is given up: it swaps or was stopped
 _POLL_S = 0.1
 _IDLE_S = 300
 _TAIL = 4000  # characters of standard error to keep
@@ -71,6 +74,8 @@ class WorkerClient:
         self._channel: Channel | None = None
         self._leftovers: Leftovers | None = None
         self._number = 0
+        self._silent_s = 0.0
+        self._last_words = ""
         self._log_start = 0  # what earlier jobs wrote does not explain this one's end
 
     # --- start --------------------------------------------------------------------------------
@@ -126,9 +131,9 @@ class WorkerClient:
                 raise endings.silent(self._who, self._hello_s, self._tail())
 
     def _check_hello(self) -> None:
-        theirs = self.hello.get("protocol")
-        if theirs != PROTOCOL:
-            raise endings.other_protocol(self._who, theirs, PROTOCOL)
+        theirs = (self.hello.get("version"), self.hello.get("protocol"))
+        if theirs != (VERSION, PROTOCOL):
+            raise endings.other_version(self._who, theirs, (VERSION, PROTOCOL))
         missing = self.hello.get("missing") or []
         if missing:
             error = endings.unfit(self.python, [str(name) for name in missing])
@@ -173,6 +178,7 @@ class WorkerClient:
         """Send the job and follow it to its final message."""
         if self._channel is not None:
             self._channel.forget_noise()
+        self._silent_s = 0.0
         self._log_start = self._log.stat().st_size if self._log.exists() else 0
         self._send({"type": "run", "id": number, "job": job.to_dict()})
         kill_at, heard = math.inf, False
@@ -182,6 +188,7 @@ class WorkerClient:
                 kill_at = time.monotonic() + GRACE_S
             try:
                 message = self._next()
+                self._watch_over(message, listener)
             except WorkerError as error:
                 if kill_at < math.inf or self._closing.is_set():
                     break
@@ -193,6 +200,23 @@ class WorkerClient:
                 return self._final(message, cancelled=kill_at < math.inf)
             _pass_on(message, listener)
         raise endings.cancelled()
+
+    def _watch_over(self, message: dict[str, Any] | None, listener: Listener) -> None:
+        """Notice a worker that promised signs of life and gives none.
+
+        Waits are added up instead of looking at the clock, which goes on while a laptop sleeps.
+
+        Raises:
+            WorkerError: It has been silent for too long.
+        """
+        before = self._silent_s
+        self._silent_s = before + _POLL_S if message is None else 0.0
+        if not self.hello.get("heartbeat"):
+            return
+        if before < STALL_TOLD_S <= self._silent_s:
+            listener.on_log("warning", endings.no_sign_of_life(self._who, STALL_TOLD_S))
+        if self._silent_s >= STALL_S:
+            raise endings.stalled(self._who, STALL_S, self._tail())
 
     def _maybe_early(self, error: WorkerError, heard: bool) -> WorkerError:
         code = self._process.poll() if self._process is not None else None
@@ -240,7 +264,12 @@ class WorkerClient:
         deadline = time.monotonic() + 1.0
         while is_running(process) and time.monotonic() < deadline:
             time.sleep(_POLL_S / 5)
-        return endings.ended(self._who, process.poll(), self._tail(channel.noise))
+        tail = self._tail(channel.noise)
+        return endings.ended(self._who, process.poll(), tail, starting=not self.hello)
+
+    def last_words(self) -> str:
+        """The end of what the worker wrote to standard error, also when it is gone."""
+        return self._tail() or self._last_words
 
     def _tail(self, noise: list[str] | None = None) -> str:
         """The end of what the worker wrote to standard error."""
@@ -281,6 +310,7 @@ class WorkerClient:
             if self._channel is not None:
                 self._channel.join(1.0)
             if self._folder is not None:
+                self._last_words = self.last_words()
                 shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -292,6 +322,7 @@ def _new_folder() -> Path:
         raise WorkerError(
             f"No temporary folder can be made ({error}). Free some space on the disk for "
             "temporary files.",
+            code=endings.TEMPORARY,
             detail=repr(error),
         ) from error
 

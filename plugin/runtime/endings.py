@@ -19,15 +19,18 @@ from ...models.errors import (
 OPTIONS = "Settings ▸ Options ▸ RasterFuse"
 CANCELLED = "The fusion was cancelled. Nothing was written."
 
-# Codes of WorkerError, finer than "worker".
+# Codes of WorkerError; models/catalogue.py explains them.
 MISSING = "worker_missing"  # there is no such interpreter, or it cannot be started
 LIBRARY = "worker_library"  # torch, rasterio or another library cannot be imported
 KILLED = "worker_killed"  # most often because memory ran out
 CRASHED = "worker_crashed"  # a fault in a library or driver
 ENDED = "worker_ended"  # it left without an answer
+STALLED = "worker_stalled"  # it gave no sign of life for minutes
 SILENT = "worker_silent"  # no hello in time
+VERSION = "worker_version"  # its files are of another version than the plugin that QGIS runs
 PROTOCOL = "worker_protocol"  # it says what cannot be understood
 CLOSED = "worker_closed"  # RasterFuse was unloaded
+TEMPORARY = "temporary"  # there is no place for temporary files
 
 _KINDS: dict[str, type[FusionError]] = {
     kind.code: kind
@@ -44,6 +47,10 @@ _MEMORY = (
 _CRASH = (
     "{who} crashed ({what}), a fault in a library or a graphics driver. Run the job on the CPU; "
     "if that helps, update the driver."
+)
+_LOADING = (
+    "{who} crashed while it loaded its libraries ({what}); one of them is damaged. Install torch "
+    f"and rasterio anew there, or choose another Python in {OPTIONS}."
 )
 _DLL = (
     "{who} could not load a system library ({what}). Install the Microsoft Visual C++ "
@@ -88,19 +95,21 @@ _BROKEN = re.compile(r"^(?:ImportError|OSError): (.*(?:DLL|\.so|dlopen|cannot im
 _NO_MEMORY = re.compile(r"\bMemoryError\b|std::bad_alloc|CUDA out of memory|not enough memory")
 
 
-def ended(who: str, code: int | None, errors: str) -> WorkerError:
+def ended(who: str, code: int | None, errors: str, starting: bool = False) -> WorkerError:
     """Why a worker ended, from its exit code and the tail of its standard error.
 
     Args:
         who: Names the worker at the beginning of the sentence.
         code: Exit code; None when it still runs but has closed its output.
         errors: The tail of its standard error.
+        starting: It had not yet said hello, so it was loading its libraries.
     """
-    kind, sentence = _from_signal(who, code) or _from_text(who, errors) or _otherwise(who, code)
+    found = _from_signal(who, code, starting) or _from_text(who, errors)
+    kind, sentence = found or _otherwise(who, code)
     return WorkerError(sentence, code=kind, detail=f"exit code {code}\n{errors}".strip())
 
 
-def _from_signal(who: str, code: int | None) -> tuple[str, str] | None:
+def _from_signal(who: str, code: int | None, starting: bool) -> tuple[str, str] | None:
     if code is None:
         return None
     found = _WINDOWS_ENDINGS.get(code & 0xFFFFFFFF) if abs(code) > 2**29 else None
@@ -111,6 +120,8 @@ def _from_signal(who: str, code: int | None) -> tuple[str, str] | None:
     if found is None:
         return None
     kind, sentence, what = found
+    if starting and sentence in (_CRASH, _BUS):
+        sentence = _LOADING
     return kind, sentence.format(who=who, what=what)
 
 
@@ -209,12 +220,36 @@ def babble(who: str, noise: list[str], errors: str) -> WorkerError:
     )
 
 
-def other_protocol(who: str, theirs: object, ours: int) -> WorkerError:
-    """The worker's files are of another version than the plugin that QGIS has loaded."""
+def other_version(who: str, theirs: tuple[object, ...], ours: tuple[object, ...]) -> WorkerError:
+    """The worker's files are of another version than the plugin that QGIS has loaded.
+
+    Args:
+        who: Names the worker at the beginning of the sentence.
+        theirs: Version of RasterFuse and of the protocol, as its hello said.
+        ours: The same of this process.
+    """
     return WorkerError(
-        f"{who} speaks version {theirs!r} of the protocol, this RasterFuse {ours}. Restart QGIS "
-        "to end an update that is half done.",
-        code=PROTOCOL,
+        f"{who} is of RasterFuse {theirs[0]} (protocol {theirs[1]}), QGIS has loaded {ours[0]} "
+        f"(protocol {ours[1]}). Restart QGIS to end an update that is half done.",
+        code=VERSION,
+    )
+
+
+def no_sign_of_life(who: str, seconds: float) -> str:
+    """The sentence for a worker that may be stopped, or only slow."""
+    return (
+        f"{who} has given no sign of life for {seconds:g} seconds. The machine may be short of "
+        "memory; close other programs, or cancel."
+    )
+
+
+def stalled(who: str, seconds: float, errors: str) -> WorkerError:
+    """A worker that was given up."""
+    return WorkerError(
+        f"{who} gave no sign of life for {seconds:g} seconds and was ended. Close other programs "
+        "or lower the memory limit of the job, then run it again.",
+        code=STALLED,
+        detail=errors,
     )
 
 

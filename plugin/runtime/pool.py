@@ -17,12 +17,19 @@ class Pool:
         self._alive: set[WorkerClient] = set()  # all that may have a process
         self._warm: dict[str, WorkerClient] = {}
         self._spare: WorkerClient | None = None
+        self._last_words = ""
         self._closed = threading.Event()
         self._retired = threading.Event()
 
     @property
     def is_closed(self) -> bool:
         return self._closed.is_set()
+
+    def last_words(self) -> str:
+        """The end of what the workers wrote to standard error, else that of the last one gone."""
+        with self._lock:
+            words = [worker.last_words() for worker in self._alive]
+            return "\n".join(filter(None, words)) or self._last_words
 
     def is_cold(self) -> bool:
         """No worker stands ready, so the next job has to wait for one to start."""
@@ -92,6 +99,7 @@ class Pool:
         worker.close(patience_s)
         with self._lock:
             self._alive.discard(worker)
+            self._last_words = worker.last_words() or self._last_words
 
     def retire(self) -> None:
         """End the idle workers now and the others after their jobs; does not wait for them."""

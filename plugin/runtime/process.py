@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ _DROPPED = re.compile(
 _CERTIFICATES = {"SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"}
 _QGIS_FOLDER = re.compile(r"(qgis([ \d.].*)?|qgis.*\.app|osgeo4w\d*)", re.IGNORECASE)
 _LAST_WAIT_S = 5.0
+_PAUSE_S = 0.02
 
 Process = subprocess.Popen[bytes]
 
@@ -82,29 +84,50 @@ def spawn(
 
 
 def is_running(process: Process) -> bool:
+    """Whether a process still runs; what it had started is killed when it is found dead."""
+    if process.returncode is None and _has_died(process.pid):
+        _kill_group(process)
     return process.poll() is None
 
 
 def end(process: Process, patience_s: float) -> int | None:
     """Wait for a process to leave, kill it when it does not; its exit code, None if unkillable."""
-    try:
-        return process.wait(max(patience_s, 0.0))
-    except subprocess.TimeoutExpired:
+    if not _ends_within(process, patience_s):
         kill(process)
-    try:
-        return process.wait(_LAST_WAIT_S)
-    except subprocess.TimeoutExpired:
-        return None
+        _ends_within(process, _LAST_WAIT_S)
+    return process.poll()
 
 
 def kill(process: Process) -> None:
     """Kill a process and what it has started itself."""
-    if not is_running(process):
-        return
+    if is_running(process):
+        _kill_group(process)
+
+
+def _ends_within(process: Process, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while is_running(process):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_PAUSE_S)
+    return True
+
+
+def _has_died(pid: int) -> bool:
+    """Whether a child is dead and still holds its number, so that no other process can have it."""
+    if not hasattr(os, "waitid"):  # Windows, and macOS before Python 3.13
+        return False
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # another thread was faster
+        return False
+
+
+def _kill_group(process: Process) -> None:
     try:
         if _WINDOWS:
             process.kill()
         else:
             os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return  # it left at this very moment
+    except (ProcessLookupError, PermissionError):
+        return  # it left at this very moment; macOS says so of a group of the dead

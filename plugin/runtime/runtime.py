@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from ...models.errors import FusionError, WorkerError
@@ -16,6 +17,7 @@ from ..job import Job, RasterSource, ReferencePair
 from . import endings
 from .client import IsCancelled, LeftEarlyError, Listener, OnLog, OnProgress, WorkerClient
 from .find import candidates, explicit, fingerprint
+from .known import recall, remember
 from .pool import Pool
 from .slots import Slots
 
@@ -33,12 +35,16 @@ class RuntimeStatus:
         python: It; when there is none, the one that was looked at first.
         reason: When not ready: what is wrong and what to do.
         hello: What the worker said of itself; may be empty when not ready.
+        code: When not ready: the kind of failure, see ``models/catalogue.py``.
+        looked_at: When it was found out, local time as YYYY-MM-DD HH:MM:SS.
     """
 
     ready: bool
     python: str = ""
     reason: str = ""
     hello: dict[str, Any] = field(default_factory=dict)
+    code: str = ""
+    looked_at: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,15 +89,38 @@ class Runtime:
         """What is known without looking; None when nothing is."""
         return self._finding.status if self._finding is not None else None
 
-    def status(self) -> RuntimeStatus:
+    def remembered_status(self) -> RuntimeStatus | None:
+        """What is known from this or an earlier session, without starting anything.
+
+        None when nobody has looked, or when an interpreter has changed since.
+        """
+        found = self._finding
+        if found is not None and (found.holds() or not found.status.ready):
+            return found.status
+        unfit: list[RuntimeStatus] = []
+        for python in candidates(self.chosen):
+            record = recall(python)
+            if record is None:
+                return None
+            status = _recalled(python, record)
+            if status.ready:
+                return status
+            unfit.append(status)
+        return unfit[0] if unfit else None
+
+    def last_words(self) -> str:
+        """The end of what the worker wrote to standard error, also when it is gone."""
+        return self._pool.last_words()
+
+    def status(self, is_cancelled: IsCancelled = lambda: False) -> RuntimeStatus:
         """Look for a fit interpreter; may take seconds, never raises.
 
         A good answer is kept until the interpreter changes, a bad one is looked at anew.
         """
         try:
-            return self._find(keep=False, is_cancelled=lambda: False).status
+            return self._find(keep=False, is_cancelled=is_cancelled).status
         except FusionError as error:
-            return RuntimeStatus(False, self.chosen or "", error.sentence)
+            return RuntimeStatus(False, self.chosen or "", error.sentence, code=error.code)
 
     def prepare(
         self,
@@ -200,26 +229,38 @@ class Runtime:
     def _search(self, keep: bool, is_cancelled: IsCancelled) -> _Finding:
         tried: list[_Finding] = []
         for python in candidates(self.chosen):
-            seen = fingerprint(python)
-            worker = WorkerClient(python, probe=not keep)
-            try:
-                self._pool.start(worker, is_cancelled)
-            except WorkerError as fault:
-                status = RuntimeStatus(False, python, fault.sentence, worker.hello)
-                tried.append(_Finding(status, seen, fault))
-                continue
-            if keep:
-                self._pool.keep(worker)
-            else:
-                self._pool.drop(worker)
-            return _Finding(RuntimeStatus(True, python, "", worker.hello), seen)
+            finding = self._look_at(python, keep, is_cancelled)
+            if finding.status.ready:
+                return finding
+            tried.append(finding)
         if not tried:
-            return _Finding(RuntimeStatus(False, "", endings.none_found([])), ("", 0, 0))
+            reason = endings.none_found([])
+            status = RuntimeStatus(False, "", reason, code=endings.MISSING, looked_at=_now())
+            return _Finding(status, ("", 0, 0))
         first = tried[0]
         if not explicit(self.chosen) and endings.is_lacking(first.fault):
             reason = endings.none_found([item.status.python for item in tried])
             return replace(first, status=replace(first.status, reason=reason))
         return first
+
+    def _look_at(self, python: str, keep: bool, is_cancelled: IsCancelled) -> _Finding:
+        """Start an interpreter, hear what it says, and remember that."""
+        seen = fingerprint(python)
+        worker = WorkerClient(python, probe=not keep)
+        fault = None
+        try:
+            self._pool.start(worker, is_cancelled)
+        except WorkerError as error:
+            fault = error
+        else:
+            if keep:
+                self._pool.keep(worker)
+            else:
+                self._pool.drop(worker)
+        reason, code = (fault.sentence, fault.code) if fault is not None else ("", "")
+        status = RuntimeStatus(fault is None, python, reason, worker.hello, code, _now())
+        remember(python, worker.hello, reason=reason, code=code, looked_at=status.looked_at)
+        return _Finding(status, seen, fault)
 
     # --- end ----------------------------------------------------------------------------------
 
@@ -242,6 +283,18 @@ def device_key(device: str, hello: dict[str, Any]) -> str:
     if device == "auto":
         device = known[0] if known else "cpu"
     return "cuda:0" if device == "cuda" else device
+
+
+def _now() -> str:
+    return datetime.now().isoformat(" ", "seconds")
+
+
+def _recalled(python: str, record: dict[str, Any]) -> RuntimeStatus:
+    reason, code = str(record.get("reason") or ""), str(record.get("code") or "")
+    hello = record.get("hello")
+    hello = hello if isinstance(hello, dict) else {}
+    looked_at = str(record.get("looked_at") or "")
+    return RuntimeStatus(not code, python, reason, hello, code, looked_at)
 
 
 def with_absolute_paths(job: Job) -> Job:

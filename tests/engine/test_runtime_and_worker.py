@@ -15,14 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from faults import processes_below, workers_of
 from rasterfuse.models.errors import CancelledError, FusionError, InputError, RasterReadError
 from rasterfuse.plugin.job import Job, Limits, RasterSource
 from rasterfuse.plugin.runtime.runtime import Runtime
 from rasterio.transform import from_origin
-from scripted_worker import is_running
 
 TESTS = Path(__file__).resolve().parents[1]
-WORKER = "plugin/engine/worker.py"
 
 
 @pytest.fixture(scope="module")
@@ -69,16 +68,7 @@ def quick(job):
 
 def children():
     """Process ids of the workers that this process has started."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (entry / "cmdline").read_bytes().decode().split("\0")
-            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        except OSError:
-            continue
-        if parent == os.getpid() and any(part.endswith(WORKER) for part in command):
-            found.append(int(entry.name))
-    return [pid for pid in found if is_running(pid)]
+    return workers_of(os.getpid())
 
 
 def run(runtime, job, is_cancelled=lambda: False, on_progress=lambda stage, fraction: None):
@@ -194,21 +184,9 @@ def test_when_qgis_is_killed_the_worker_leaves_and_removes_what_it_began(job, tm
         [sys.executable, "-c", textwrap.dedent(code)], check=False, timeout=60, env=environment
     )
     assert ended.returncode == -signal.SIGKILL
-    wait_until(lambda: not workers_in(tmp_path / "tmp"))
+    wait_until(lambda: not processes_below(tmp_path / "tmp"))
     assert not Path(job.part).exists()
     assert not Path(job.output).exists()
-
-
-def workers_in(folder):
-    """Workers that run in a folder below the given one, whoever their parent is by now."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if str(folder) in os.readlink(entry / "cwd"):
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return [pid for pid in found if is_running(pid)]
 
 
 def test_a_python_without_torch_is_refused_with_what_it_lacks():

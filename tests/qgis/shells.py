@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,11 +41,14 @@ class Profile:
     def qgis_process(self, *words: object) -> subprocess.CompletedProcess[str]:
         """Run qgis_process with these words."""
         return subprocess.run(
-            [PROGRAM, *map(str, words)],
-            env=self.environment,
-            cwd=self.folder,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=180,
-            check=False,
-        )
+            [PROGRAM, *map(str, words)], capture_output=True, encoding="utf-8", timeout=180,
+            check=False, **self._options(),
+        )  # fmt: skip
+
+    def start(self, *words: object) -> subprocess.Popen[bytes]:
+        """Start qgis_process with these words and do not wait for it."""
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen([PROGRAM, *map(str, words)], **silent, **self._options())
+
+    def _options(self) -> dict[str, Any]:
+        return {"env": self.environment, "cwd": self.folder}

@@ -13,6 +13,7 @@ from qgis.PyQt.QtCore import QCoreApplication, QEvent, Qt
 from qgis.PyQt.QtGui import QColor, QIcon, QImage, QPainter
 from rasterfuse import classFactory
 from rasterfuse.plugin import settings
+from rasterfuse.plugin.gui.diagnostics_dialog import DiagnosticsDialog
 from rasterfuse.plugin.gui.options_factory import PAGE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,11 +28,18 @@ app.initQgis()
 from desktop import Desktop
 desktop = Desktop()
 import rasterfuse
+# What the desktop above needed does not count, unless the plugin asks for it anew.
+for name in [name for name in sys.modules if name.split(".")[0] in ("numpy", "osgeo")]:
+    del sys.modules[name]
+before = set(sys.modules)
 plugin = rasterfuse.classFactory(desktop)
 plugin.initGui()
-heavy = [name for name in ("torch", "rasterio", "rasterfuse.plugin.gui.dialog", "numba")
-         if name in sys.modules]
-print("HEAVY", heavy)
+new = set(sys.modules) - before
+rooms = ("gui.dialog", "gui.options", "gui.diagnostics_dialog", "layers", "engine.pipeline",
+         "tasks", "scripting", "facts", "runtime.runtime", "processing.road", "processing.values")
+heavy = {{"torch", "rasterio", "numba", "numpy", "osgeo", "processing", "subprocess"}}
+heavy |= {{"rasterfuse.plugin." + room for room in rooms}}
+print("HEAVY", sorted(new & heavy))
 plugin.unload()
 """
 
@@ -145,7 +153,8 @@ def test_the_options_page_says_that_the_worker_is_ready(plugin, desktop, qtbot):
     qtbot.waitUntil(lambda: page.state.text().startswith("Ready"), timeout=60_000)
     assert "torch" in page.details.text()
     assert page.objectName() == PAGE
-    page.copy_button.click()
+    page.diagnostics_button.click()
+    page.findChild(DiagnosticsDialog).copy()
     assert "torch" in QgsApplication.clipboard().text()
 
 

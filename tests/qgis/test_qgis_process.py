@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
+from desktop import write_scene
+from faults import assert_nothing_left, wait_for
 from osgeo import gdal
 from shells import Profile, needs_program
 
@@ -23,7 +24,7 @@ def shell(tmp_path):
     (plugins / "rasterfuse").symlink_to(ROOT, target_is_directory=True)
     profile = Profile(tmp_path, QGIS_PLUGINPATH=str(plugins))
     profile.enable("rasterfuse")
-    return profile.qgis_process
+    return profile
 
 
 def said(done):
@@ -32,10 +33,10 @@ def said(done):
 
 @needs_program
 def test_the_algorithms_are_listed_with_their_help(shell):
-    listed = shell("list")
+    listed = shell.qgis_process("list")
     assert "RasterFuse" in listed.stdout
     assert "rasterfuse:starfm\tSTARFM" in listed.stdout
-    helped = shell("help", "rasterfuse:starfm")
+    helped = shell.qgis_process("help", "rasterfuse:starfm")
     assert helped.returncode == 0
     assert "COARSE_TARGET: Coarse image at the target date" in helped.stdout
     assert "RMSE_RESULT" in helped.stdout
@@ -47,7 +48,7 @@ def test_a_shell_fuses_with_several_pairs_bands_and_an_extent(shell, small_scene
     output = tmp_path / "fused.tif"
     words = [f"--COARSE_REFERENCES={path}" for path in small_scene.coarse]
     words += [f"--FINE_REFERENCES={path}" for path in small_scene.fine]
-    done = shell(
+    done = shell.qgis_process(
         "run", "rasterfuse:starfm", f"--COARSE_TARGET={small_scene.target}", *words,
         "--TARGET_DATE=2001-07-11", "--COARSE_BANDS=3,1", "--FINE_BANDS=3,1", "--WINDOW=17",
         "--EXTENT=500301,500899,4999101,4999699 [EPSG:32633]", "--COARSE_NODATA=-9999",
@@ -60,7 +61,7 @@ def test_a_shell_fuses_with_several_pairs_bands_and_an_extent(shell, small_scene
 
 @needs_program
 def test_a_script_gets_the_numbers_and_the_report_as_json(shell, small_scene, tmp_path):
-    done = shell(
+    done = shell.qgis_process(
         "--json", "run", "rasterfuse:gsa", f"--MULTISPECTRAL={small_scene.multispectral}",
         f"--PANCHROMATIC={small_scene.panchromatic}", f"--OUTPUT={tmp_path / 'sharp.tif'}",
     )  # fmt: skip
@@ -83,7 +84,7 @@ def test_a_script_gets_the_numbers_and_the_report_as_json(shell, small_scene, tm
 def test_a_failure_tells_the_shell_what_to_do(shell, small_scene, tmp_path, words, sentence):
     given = small_scene.pansharpening(OUTPUT=tmp_path / "fused.tif")
     wrong = dict(word[2:].split("=") for word in words)
-    done = shell(
+    done = shell.qgis_process(
         "run",
         "rasterfuse:gsa",
         *(f"--{name}={value}" for name, value in {**given, **wrong}.items()),
@@ -95,15 +96,42 @@ def test_a_failure_tells_the_shell_what_to_do(shell, small_scene, tmp_path, word
 
 @needs_program
 def test_no_worker_process_is_left(shell, small_scene, tmp_path):
-    done = shell(
+    done = shell.qgis_process(
         "run", "rasterfuse:brovey", f"--MULTISPECTRAL={small_scene.multispectral}",
         f"--PANCHROMATIC={small_scene.panchromatic}", f"--OUTPUT={tmp_path / 'sharp.tif'}",
     )  # fmt: skip
     assert done.returncode == 0, said(done)
-    deadline = time.monotonic() + 60  # a worker whose QGIS is gone leaves by itself
-    while (left := processes_of(tmp_path / "home")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert left == []
+    wait_for(lambda: processes_of(tmp_path / "home") == [])  # it leaves by itself
+
+
+@needs_program
+def test_when_qgis_is_killed_its_worker_ends_and_takes_the_unfinished_result_along(shell, tmp_path):
+    scene = write_scene(tmp_path, size=1600)
+    output = tmp_path / "fused.tif"
+    qgis = shell.start(
+        "run", "rasterfuse:starfm", f"--COARSE_TARGET={scene['coarse_20240715']}",
+        f"--COARSE_REFERENCES={scene['coarse_20240512']}",
+        f"--FINE_REFERENCES={scene['fine_20240512']}", "--WINDOW=151", f"--OUTPUT={output}",
+    )  # fmt: skip
+    wait_for(Path(f"{output}.part").exists)
+    assert len(processes_of(tmp_path / "home")) >= 2
+    qgis.kill()
+    qgis.wait()
+    wait_for(lambda: processes_of(tmp_path / "home") == [])
+    assert_nothing_left(output)
+
+
+@needs_program
+def test_a_shell_can_ask_for_the_worker(shell):
+    def ask(*words):
+        done = shell.qgis_process("--json", "run", "rasterfuse:runtime_status", *words)
+        return json.loads(done.stdout)["results"]
+
+    known = ask()
+    assert (known["READY"], known["STATE"]) == (False, "not looked at yet")
+    assert ask("--CHECK=true")["READY"] is True
+    known = ask()
+    assert (known["READY"], known["STATE"]) == (True, "ready")
 
 
 def processes_of(home):

@@ -112,10 +112,13 @@ def test_a_failure_is_written_to_the_log_with_its_detail_but_a_cancel_is_not(
     qtbot, runtime_for, job
 ):
     heard = []
+
+    def hear(text, tag, level):
+        heard.append((tag, text))
+
     log = QgsApplication.messageLog()
-    log.messageReceived[str, str, type(tasks.Qgis.MessageLevel.Info)].connect(
-        lambda text, tag, level: heard.append((tag, text))
-    )
+    said = log.messageReceived[str, str, type(tasks.Qgis.MessageLevel.Info)]
+    said.connect(hear)
     task = FusionTask(job, runtime_for([error("input", "No overlap.", "Traceback")]), "Fusion")
     with qtbot.waitSignal(task.taskTerminated, timeout=SOON):
         TaskRegistry().start(task)
@@ -123,8 +126,9 @@ def test_a_failure_is_written_to_the_log_with_its_detail_but_a_cancel_is_not(
     cancelled.stage_changed.connect(lambda *_: cancelled.cancel())
     with qtbot.waitSignal(cancelled.taskTerminated, timeout=SOON):
         TaskRegistry().start(cancelled)
+    said.disconnect(hear)
     ours = [text for tag, text in heard if tag == "RasterFuse"]
-    assert ours == ["No overlap.\nTraceback"]
+    assert ours == ["No overlap. [input]\nTraceback"]
 
 
 def test_an_error_that_nobody_foresaw_does_not_escape(qtbot, runtime_for, job, monkeypatch):

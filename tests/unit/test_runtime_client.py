@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -268,16 +267,16 @@ def test_a_worker_that_closes_its_output_is_ended(client_for, job):
         client.run(job, Listener())
 
 
-def test_a_child_that_holds_the_pipe_does_not_hide_the_death_of_the_worker(
-    client_for, job, tmp_path
+@pytest.mark.parametrize("end", [{"signal": signal.SIGKILL}, {"exit": 0}], ids=["killed", "left"])
+def test_a_child_that_holds_the_pipe_neither_hides_the_death_of_the_worker_nor_outlives_it(
+    client_for, job, tmp_path, end
 ):
-    client = client_for([{"child": True}, {"signal": signal.SIGKILL}])
+    client = client_for([{"child": True}, end])
     client.start()
-    with pytest.raises(WorkerError, match="was killed"):
+    with pytest.raises(WorkerError, match=r"was killed|ended without an answer"):
         client.run(job, Listener())
     child = int((tmp_path / "child.pid").read_text())
-    assert is_running(child)  # and holds the pipe, but nobody waited for it
-    os.kill(child, signal.SIGKILL)
+    wait_until(lambda: not is_running(child))
 
 
 def test_what_the_worker_started_dies_with_it(client_for, job, tmp_path):
@@ -321,11 +320,45 @@ def test_a_program_that_is_no_python_is_found_out(tmp_path):
         WorkerClient(str(path)).start()
 
 
-def test_another_version_of_the_protocol_is_refused(client_for):
-    client = client_for([], hello={"protocol": 2})
-    with pytest.raises(WorkerError, match=r"speaks version 2 of the protocol.*Restart QGIS"):
+@pytest.mark.parametrize(
+    ("hello", "theirs"),
+    [({"protocol": 2}, r" \(protocol 2\)"), ({"version": "9.0"}, r"9\.0 \(protocol 1\)"),
+     ({"version": None}, r"None \(protocol 1\)")],
+    ids=["protocol", "version", "no version"],
+)  # fmt: skip
+def test_a_worker_of_another_version_is_refused(client_for, hello, theirs):
+    """An update put other files on the disk than QGIS has loaded."""
+    client = client_for([], hello=hello)
+    with pytest.raises(WorkerError, match=rf"{theirs}, QGIS has loaded .* Restart QGIS") as caught:
         client.start()
+    assert caught.value.code == "worker_version"
     assert not client.is_alive()
+
+
+def test_a_worker_that_gives_no_sign_of_life_is_told_of_and_then_given_up(
+    client_for, job, monkeypatch
+):
+    monkeypatch.setattr("rasterfuse.plugin.runtime.client.STALL_TOLD_S", 0.5)
+    monkeypatch.setattr("rasterfuse.plugin.runtime.client.STALL_S", 1.5)
+    client, told = client_for([{"make": "part"}, STUBBORN], hello={"heartbeat": 0.1}), []
+    client.start()
+    with pytest.raises(
+        WorkerError, match=r"no sign of life for 1\.5 seconds and was ended"
+    ) as caught:
+        client.run(job, Listener(on_log=lambda level, text: told.append((level, text))))
+    assert caught.value.code == "worker_stalled"
+    assert [level for level, _ in told] == ["warning"]
+    assert "no sign of life for 0.5 seconds" in told[0][1]
+    assert not client.is_alive()
+    assert nothing_left(job)
+
+
+def test_signs_of_life_keep_a_slow_worker_from_being_given_up(client_for, job, monkeypatch):
+    monkeypatch.setattr("rasterfuse.plugin.runtime.client.STALL_S", 2.0)
+    steps = [{"type": "alive"}, {"sleep": 0.5}] * 6
+    client = client_for([*steps, REPORT], hello={"heartbeat": 0.5})
+    client.start()
+    assert client.run(job, Listener()) == REPORT["report"]
 
 
 def test_missing_libraries_are_all_named(client_for):

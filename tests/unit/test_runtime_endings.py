@@ -41,6 +41,14 @@ def test_an_exit_code_becomes_a_sentence(code, errors, kind, sentence):
     assert errors.strip() in error.detail
 
 
+@pytest.mark.parametrize("code", [-7, -11, 0xC0000005])
+def test_a_crash_before_the_hello_points_to_damaged_libraries(code):
+    error = endings.ended("The worker (python3)", code, "", starting=True)
+    assert error.code == "worker_crashed"
+    assert "while it loaded its libraries" in error.sentence
+    assert "Install torch and rasterio anew" in error.sentence
+
+
 def test_an_error_is_rebuilt_as_the_kind_it_was():
     error = endings.rebuilt({"code": "write", "sentence": "The disk is full.", "detail": "trace"})
     assert isinstance(error, OutputError)

@@ -19,6 +19,7 @@ import cpu
 import gpu
 import machine
 import scenes
+import window
 from plan import FULL, QUICK, Plan
 
 _HEAD = """# Benchmarks
@@ -54,7 +55,7 @@ def main() -> int:
 def on_cpu(plan: Plan, folder: Path) -> str:
     """The first part of the page."""
     parts = [_HEAD, _QUICK if plan.quick else "", "\n## The machine\n\n", machine.describe()]
-    for section in (cpu.methods, cpu.sizes, cpu.windows, cpu.cores):
+    for section in (cpu.methods, cpu.sizes, cpu.windows, cpu.cores, window.section):
         parts += ["\n\n" if len(parts) == 4 else "\n", section(plan, folder)]
     return "".join(parts)
 
