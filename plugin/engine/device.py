@@ -36,7 +36,7 @@ def devices() -> list[dict[str, object]]:
             )
     cores = os.cpu_count() or 1
     found.append({"id": "cpu", "name": f"CPU, {cores} cores", "memory_mb": memory_mb()})
-    # Last: it has no float64, which ESTARFM and FSDAF need, and no compiled kernels.
+    # Last: there are no compiled kernels for it, and it has no float64.
     if torch.backends.mps.is_available():
         found.append({"id": "mps", "name": "Apple GPU", "memory_mb": memory_mb()})
     return found

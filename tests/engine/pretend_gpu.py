@@ -46,15 +46,26 @@ class Held(torch.Tensor):
 
 
 class PretendGpu(TorchDispatchMode):
-    """While it is entered there is the device; ``calls`` counts what it computed."""
+    """While it is entered there is the device; ``calls`` counts what it computed.
+
+    Args:
+        float64: Whether it has double precision; Apple's has not.
+    """
 
     calls = 0
+
+    def __init__(self, float64=True):
+        super().__init__()
+        self.float64 = float64
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         if not types and "device" not in (kwargs or {}):
             return function(*args, **(kwargs or {}))
         result = _run(function, args, kwargs or {})
-        self.calls += any(isinstance(leaf, Held) for leaf in tree_leaves(result))
+        held = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Held)]
+        self.calls += bool(held)
+        if not self.float64 and any(one.dtype == torch.float64 for one in held):
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
         return result
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from pretend_gpu import DEVICE, PretendGpu
 from rasterfuse.models.cards import load_cards
+from rasterfuse.models.spatiotemporal import statistics
 from rasterfuse.plugin.engine import pipeline
 from rasters import methods
 
@@ -75,3 +76,22 @@ def test_every_method_gives_the_same_on_another_device(rasters, rng, gpu, model)
     assert report["device"] == str(DEVICE)
     assert gpu.calls > 0
     np.testing.assert_array_equal(result, expected)
+
+
+def test_a_gpu_without_double_precision_says_so(gpu):
+    gpu.float64 = False
+    with gpu, pytest.raises(TypeError, match="float64"):
+        torch.ones(3, device=DEVICE).double()
+
+
+@pytest.mark.parametrize("model", methods())
+def test_every_method_does_without_double_precision(rasters, rng, gpu, monkeypatch, model):
+    """As on Apple's GPU."""
+    monkeypatch.setattr(statistics, "_WITHOUT_FLOAT64", {DEVICE.type})
+    gpu.float64 = False
+    card, paths = load_cards()[model], images(rasters, rng)
+    expected, _ = rasters.fuse(job_of(rasters, paths, card, "cpu"))
+    with gpu:
+        result, _ = rasters.fuse(job_of(rasters, paths, card, "cuda"))
+    # A sum is rounded to float32 where it would else stay in float64: some last digits of 5.
+    np.testing.assert_allclose(result, expected, rtol=2e-6)
