@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import math
 import os
+import re
 
 import torch
 
 from ...models.errors import InputError
+
+# "CUDA error: out of memory", "MPS backend out of memory", "Triton Error [CUDA]: out of memory",
+# "DefaultCPUAllocator: not enough memory", "CUBLAS_STATUS_ALLOC_FAILED".
+_OUT_OF_MEMORY = re.compile(r"(out of|not enough) memory|alloc", re.IGNORECASE)
 
 
 def memory_mb() -> int:
@@ -67,6 +74,46 @@ def budget_mb(limit_mb: int | None) -> float:
 def tile_memory_bytes(limit_mb: int | None) -> float:
     """Memory for one tile: a quarter of the budget, since reading and writing hold tiles too."""
     return budget_mb(limit_mb) * 2**20 / 4
+
+
+def gpu_tile_bytes(device: torch.device, limit_mb: int | None) -> float | None:
+    """Memory of a GPU for its one tile: half of what is free there, at most the limit.
+
+    None where the device does not tell, as the CPU.
+    """
+    free = gpu_memory_mb(device)
+    if free is None:
+        return None
+    return min(free[0] / 2, math.inf if limit_mb is None else limit_mb) * 2**20
+
+
+def gpu_memory_mb(device: torch.device) -> tuple[float, float] | None:
+    """MiB of a GPU that a job can have, and MiB that it has; None where it does not tell."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        # What torch keeps of a former job is free, too.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return (free + kept) / 2**20, total / 2**20
+    if device.type == "mps" and hasattr(torch.mps, "recommended_max_memory"):  # torch 2.5
+        total = torch.mps.recommended_max_memory()
+        return (total - torch.mps.current_allocated_memory()) / 2**20, total / 2**20
+    return None
+
+
+def empty_cache(device: torch.device) -> None:
+    """Let go of what the device keeps of freed tensors."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception of Python, NumPy, torch, Triton or a driver means that."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None
 
 
 def cache_bytes(limit_mb: int | None) -> int:

@@ -15,3 +15,11 @@ def rasters(tmp_path):
 @pytest.fixture
 def rng():
     return np.random.default_rng(20060801)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """A cache of RasterFuse of this test's own."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("RASTERFUSE_CACHE", str(folder))
+    return folder
