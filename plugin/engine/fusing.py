@@ -23,6 +23,8 @@ from .unfinished import Unfinished
 from .workplace import MemoryRanOutError, Workplace, within_memory
 from .writer import Writer
 
+_RECORDED = 512  # side of what is recorded at once: it takes several copies in float64
+
 Clock = Callable[[str], AbstractContextManager[None]]
 
 
@@ -127,8 +129,10 @@ class TileLoop:
         self.tiles += 1
         self.resumed += resumed
         with self._clock("write"):
-            self._results.writer.write(result, window)
-            self._results.trust.add(window, core, result)
+            for part in cut(window, _RECORDED):
+                rows, cols = _place(core, part)
+                self._results.writer.write(result[:, rows, cols], part)
+                self._results.trust.add(part, _inside(core, part), result[:, rows, cols])
             if not resumed:
                 self._results.unfinished.keep(window, result)
 

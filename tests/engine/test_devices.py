@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pretend_gpu
 import pytest
 import torch
-from pretend_gpu import DEVICE, PretendGpu
+from pretend_gpu import DEVICE
 from rasterfuse.models.cards import load_cards
 from rasterfuse.models.spatiotemporal import statistics
-from rasterfuse.plugin.engine import pipeline
 from rasters import methods
-
-
-@pytest.fixture
-def gpu(monkeypatch):
-    """Jobs for ``cuda`` run on a pretended GPU; Triton, which needs a real one, does not."""
-    monkeypatch.setattr(torch, "tensor", pretend_gpu.tensor)
-    usual = pipeline.choose_device
-    monkeypatch.setattr(
-        pipeline, "choose_device", lambda name: DEVICE if name == "cuda" else usual(name)
-    )
-    return PretendGpu()
 
 
 def images(rasters, rng):
