@@ -8,6 +8,7 @@ import os
 import re
 
 import torch
+from rasterio._err import CPLE_OutOfMemoryError
 
 from ...models.errors import InputError
 
@@ -109,11 +110,15 @@ def empty_cache(device: torch.device) -> None:
         torch.mps.empty_cache()
 
 
-def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception of Python, NumPy, torch, Triton or a driver means that."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None
+def ran_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an exception of Python, NumPy, GDAL, torch, Triton or a driver means that."""
+    while error is not None:
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError, CPLE_OutOfMemoryError)):
+            return True
+        if isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)):
+            return True
+        error = error.__cause__
+    return False
 
 
 def cache_bytes(limit_mb: int | None) -> int:

@@ -52,7 +52,7 @@ def run(
             return this.run()
     except MemoryLimitError:
         raise
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, OSError) as error:
         if ran_out_of_memory(error):
             raise out_of_memory(job, str(error)) from error
         raise

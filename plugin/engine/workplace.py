@@ -41,7 +41,7 @@ def within_memory(action: Callable[[], T]) -> T:
     """
     try:
         return action()
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, OSError) as error:  # GDAL's are OSErrors
         if not ran_out_of_memory(error):
             raise
         words = str(error).partition("\n")[0]
