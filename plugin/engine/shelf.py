@@ -21,7 +21,7 @@ def cache_folder() -> Path:
     stated = os.environ.get(PLACE)
     if stated:
         return Path(stated)
-    home = Path.home()
+    home = Path(os.path.expanduser("~"))  # unlike Path.home() it never fails
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local"
     elif sys.platform == "darwin":

@@ -6,6 +6,7 @@ the method again, but does not compute these tiles.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +45,7 @@ class Unfinished:
         name = stamp(job, scene) if job.limits.resume else None
         self._folder = folder = None if name is None else root / name
         tidy(root, folder)
-        if folder is not None and folder.exists():
+        if folder is not None and os.path.exists(folder):  # no exception without rights
             self._attempt(lambda: self._open(folder))
 
     def __enter__(self) -> Unfinished:
@@ -97,7 +98,7 @@ class Unfinished:
     def _attempt(self, action: Callable[[], T]) -> T | None:
         try:
             return action()
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             self._fault = self._fault or str(error)
             return None
 

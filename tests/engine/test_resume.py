@@ -1,10 +1,9 @@
-"""A job that was stopped goes on from its finished tiles, and never from those of another one."""
+"""A job that was stopped goes on from its finished tiles; what is damaged is fused again."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,102 +14,34 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
-from rasterfuse.models.errors import CancelledError, InputError, WorkerError
-from rasterfuse.plugin.engine import pipeline, shelf, unfinished
-from rasterfuse.plugin.engine.worker import to_line
+from rasterfuse.models.errors import InputError, WorkerError
+from rasterfuse.plugin.engine import pipeline, unfinished
 from rasterfuse.plugin.job import Limits
 from rasterfuse.plugin.runtime.leftovers import Leftovers
 from rasterfuse.plugin.runtime.runtime import Runtime
 from rasters import WORKER
+from stopped import (
+    TILES,
+    assert_resumed,
+    essence,
+    job_of_many_tiles,
+    kept,
+    stop,
+    stored,
+    tiles_in,
+    undisturbed,
+)
 from test_runtime_and_worker import children
 
 TESTS = Path(__file__).resolve().parents[1]
-TILES = 36  # of 32 x 32 pixels
 SOON = 60
 
 
-@pytest.fixture(autouse=True)
-def every_second_matters(monkeypatch):
-    """Tiles are kept from the first one on."""
-    monkeypatch.setattr(unfinished, "WORTH_S", 0.0)
-
-
 @pytest.fixture
-def job(rasters, rng):
-    """A job of many tiles whose values, gaps and clipping show every mistake."""
-    fields = rng.normal(size=(2, 24, 24)).repeat(8, axis=1).repeat(8, axis=2)
-    fine = 100 + 40 * fields + rng.normal(size=fields.shape)
-    coarse = fine.reshape(2, 24, 8, 24, 8).mean(axis=(2, 4))
-    fine[:, 30:50, 60:90] = 255
-    grid = rasters.grid(240.0)
-    pair = (
-        rasters.write("c", coarse, grid),
-        rasters.write("f", fine.clip(0, 255), dtype="uint8", nodata=255),
-    )
-    return rasters.spatiotemporal(
-        rasters.write("t", 1.7 * coarse, grid), pair, model="starfm", harmonise="never",
-        parameters={"window": 5}, backend="torch", tile=32,
-    )  # fmt: skip
-
-
-def kept(cache):
-    """The folders of unfinished jobs."""
-    root = cache / "unfinished"
-    return sorted(root.iterdir()) if root.exists() else []
-
-
-def tiles_in(cache):
-    """Lines in the only journal there is; 0 without one."""
-    journals = [folder / "journal" for folder in kept(cache)]
-    return journals[0].read_bytes().count(b"\n") if journals and journals[0].exists() else 0
-
-
-def stop(job, share=0.5):
-    """Cancel a job when so much of the fusion is done."""
-    reached = [0.0]
-
-    def on_progress(stage, fraction):
-        reached[0] = fraction if stage == "Fusing" else 0.0
-
-    with pytest.raises(CancelledError):
-        pipeline.run(job, on_progress, lambda: reached[0] >= 0.12 + 0.85 * share)
-
-
-def undisturbed(rasters, job):
-    """Stored values and report of a run that knows of no other."""
-    alone = replace(job, output=str(rasters.folder / "alone.tif"))
-    report = pipeline.run(replace(alone, limits=replace(job.limits, resume=False)))
-    return stored(alone.output), report
-
-
-def stored(path):
-    with rasterio.open(path) as file:
-        return file.read()
-
-
-def essence(report):
-    """A report without what two runs need not share, the note on the resume included."""
-    own = ("seconds", "cpu_seconds", "peak_memory_mb", "path", "job", "resumed")
-    rest = {key: value for key, value in report.items() if key not in own}
-    rest["notes"] = [note for note in report["notes"] if not note.startswith("Resumed")]
-    return json.loads(to_line(rest))  # NaN is null on the way from the worker
-
-
-def assert_resumed(rasters, job, report, expected):
-    """The report of a job and its file are those of an undisturbed run; some tiles are old."""
-    values, alone = expected
-    np.testing.assert_array_equal(stored(job.output), values)
-    assert essence(report) == essence(alone)
-    assert 0 < report["resumed"] <= report["tiles"]
-    note = f"Resumed: {report['resumed']} of {report['tiles']} tiles were taken over"
-    assert any(sentence.startswith(note) for sentence in report["notes"])
-
-
-def assert_begun_anew(rasters, job, report, expected):
-    np.testing.assert_array_equal(stored(job.output), expected[0])
-    assert report["resumed"] == 0
-    assert not any("Resumed" in note for note in report["notes"])
+def job(rasters, rng, monkeypatch):
+    """A job that keeps tiles from the first one on."""
+    monkeypatch.setattr(unfinished, "WORTH_S", 0.0)
+    return job_of_many_tiles(rasters, rng)
 
 
 # --- killed ---
@@ -267,93 +198,6 @@ def test_who_does_not_want_it_gets_none(rasters, job, cache):
     assert pipeline.run(never)["resumed"] == 0
 
 
-# --- another job ---
-
-
-def test_another_content_of_the_same_size_and_time_is_another_job(rasters, job):
-    stop(job)
-    path = job.references[0].fine.path
-    times = os.stat(path)
-    with rasterio.open(path, "r+") as file:
-        values = file.read()
-        values[0, 3, 3] += 1
-        file.write(values)
-    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert os.stat(path).st_size == times.st_size
-    assert_begun_anew(rasters, job, pipeline.run(job), undisturbed(rasters, job))
-
-
-def test_content_counts_where_a_system_keeps_no_time_of_change(rasters, job, monkeypatch):
-    """As on Windows: there the content alone tells."""
-    real = os.stat
-
-    class WithoutChange:
-        st_ctime_ns = 0
-
-        def __init__(self, *place, **options):
-            self._real = real(*place, **options)
-
-        def __getattr__(self, name):
-            return getattr(self._real, name)
-
-    monkeypatch.setattr("rasterfuse.plugin.engine.stamp.os.stat", WithoutChange)
-    test_another_content_of_the_same_size_and_time_is_another_job(rasters, job)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"parameters": {"window": 7}},
-        {"coregister": "auto"},
-        {"extent": (500_000.0, 5_295_000.0, 505_000.0, 5_300_000.0)},
-        {"model": "fine_plus_change", "parameters": {}},
-        {"backend": "auto"},
-    ],
-    ids=lambda change: next(iter(change)),
-)
-def test_another_job_takes_nothing_and_takes_nothing_away(rasters, job, cache, change):
-    expected = undisturbed(rasters, job)
-    stop(job)
-    other = replace(job, **change)
-    assert_begun_anew(rasters, other, pipeline.run(other), undisturbed(rasters, other))
-    assert_resumed(rasters, job, pipeline.run(job), expected)
-
-
-@pytest.mark.parametrize("nested", [False, True])
-def test_an_image_inside_a_vrt_counts(rasters, job, nested):
-    fine = job.references[0].fine.path
-    xml = """<VRTDataset rasterXSize="192" rasterYSize="192">
-      <SRS>EPSG:32633</SRS><GeoTransform>500000, 30, 0, 5300000, 0, -30</GeoTransform>
-      {bands}</VRTDataset>"""
-    band = """<VRTRasterBand dataType="Byte" band="{n}"><NoDataValue>255</NoDataValue>
-      <SimpleSource><SourceFilename relativeToVRT="0">{path}</SourceFilename>
-      <SourceBand>{n}</SourceBand></SimpleSource></VRTRasterBand>"""
-    for name in ("inner.vrt", "outer.vrt"):
-        path = rasters.folder / name
-        path.write_text(xml.format(bands="".join(band.format(n=n, path=fine) for n in (1, 2))))
-        fine = str(path) if nested else fine
-    pair = replace(job.references[0], fine=replace(job.references[0].fine, path=str(path)))
-    job = replace(job, inputs={**job.inputs, "references": (pair,)})
-    stop(job)
-    with rasterio.open(rasters.folder / "f.tif", "r+") as file:
-        values = file.read()
-        values[0, 3, 3] += 1
-        file.write(values)
-    assert_begun_anew(rasters, job, pipeline.run(job), undisturbed(rasters, job))
-
-
-def test_an_image_that_is_no_file_is_fused_without(rasters, job, cache):
-    path = Path(job.references[0].fine.path)
-    shutil.make_archive(str(rasters.folder / "packed"), "zip", path.parent, path.name)
-    packed = f"/vsizip/{rasters.folder / 'packed.zip'}/{path.name}"
-    pair = replace(job.references[0], fine=replace(job.references[0].fine, path=packed))
-    job = replace(job, inputs={**job.inputs, "references": (pair,)})
-    expected = undisturbed(rasters, job)
-    stop(job)
-    assert kept(cache) == []
-    assert_begun_anew(rasters, job, pipeline.run(job), expected)
-
-
 def test_two_at_once_do_not_share_a_folder(rasters, job, cache, tmp_path):
     job = replace(job, parameters={"window": 25})
     expected = undisturbed(rasters, job)
@@ -407,64 +251,3 @@ def test_a_file_that_is_missing_is_made_anew(rasters, job, cache, name):
     np.testing.assert_array_equal(stored(job.output), expected[0])
     assert essence(report) == essence(expected[1])
     assert kept(cache) == []
-
-
-# --- the cache itself ---
-
-
-@pytest.fixture
-def small_disk(cache):
-    """The cache on a disk of 200 kB; root only."""
-    command = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(cache)]
-    if os.geteuid() != 0 or subprocess.call(command):
-        pytest.skip("Only root can mount a small disk, and not in every container.")
-    yield cache
-    subprocess.run(["umount", "-l", str(cache)], check=True)
-
-
-@pytest.mark.parametrize("spare", [0, shelf.SPARE_BYTES], ids=["full", "nearly full"])
-def test_a_full_disk_of_the_cache_does_not_end_the_job(
-    rasters, job, small_disk, monkeypatch, spare
-):
-    monkeypatch.setattr(shelf, "SPARE_BYTES", spare)
-    monkeypatch.setattr(shelf, "room_bytes", lambda folder: 10**9)
-    expected = undisturbed(rasters, job)
-    report = pipeline.run(job)
-    np.testing.assert_array_equal(stored(job.output), expected[0])
-    assert "Finished tiles could not be kept" in report["notes"][-1]
-    assert "had this job been stopped" in report["notes"][-1]
-
-
-def test_a_cache_that_cannot_be_written_does_not_end_the_job(rasters, job, monkeypatch, tmp_path):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("RASTERFUSE_CACHE", str(tmp_path / "file"))
-    expected = undisturbed(rasters, job)
-    report = pipeline.run(job)
-    np.testing.assert_array_equal(stored(job.output), expected[0])
-    assert "Finished tiles could not be kept" in report["notes"][-1]
-
-
-def test_what_nobody_came_back_for_goes(rasters, job, cache):
-    stop(job)
-    (old,) = kept(cache)
-    for path in old.iterdir():
-        os.utime(path, (time.time() - 8 * 24 * 3600,) * 2)
-    other = replace(job, parameters={"window": 7})
-    stop(other)
-    (left,) = kept(cache)
-    assert left != old
-
-
-def test_the_cache_does_not_outgrow_its_bound(rasters, job, cache, monkeypatch):
-    jobs = [replace(job, parameters={"window": window}) for window in (5, 7, 9, 11)]
-    stop(jobs[0], 0.9)
-    size = sum(path.stat().st_size for path in kept(cache)[0].iterdir())
-    monkeypatch.setattr(shelf, "MOST_BYTES", 2 * size)
-    for one in jobs[1:]:
-        stop(one, 0.9)
-        total = sum(path.stat().st_size for folder in kept(cache) for path in folder.iterdir())
-        assert total <= 2 * size
-    assert pipeline.run(jobs[-1])["resumed"] > 0
-    monkeypatch.setattr(shelf, "MOST_BYTES", size // 2)
-    report = pipeline.run(jobs[0])
-    assert "too little room" in report["notes"][-1]
