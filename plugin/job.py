@@ -71,11 +71,13 @@ class Limits:
         memory_mb: Memory for tiles and buffers in MiB.
         tile: Side of a tile's core in fine pixels.
         threads: CPU threads.
+        resume: Keep the finished tiles of a job that does not end, and take over such tiles.
     """
 
     memory_mb: int | None = None
     tile: int | None = None
     threads: int | None = None
+    resume: bool = True
 
 
 Inputs = Mapping[str, Union[RasterSource, "tuple[ReferencePair, ...]"]]
@@ -266,7 +268,11 @@ def _extent(value: Any) -> tuple[float, float, float, float]:
 def _limits(raw: Any) -> Limits:
     raw = _object(raw, "limits")
     _only_known(Limits, raw)
-    for key, value in raw.items():
+    numbers = dict(raw)
+    resume = numbers.pop("resume", True)
+    if not isinstance(resume, bool):
+        raise InputError(f"The job's resume is {resume!r}. Give true or false.")
+    for key, value in numbers.items():
         whole = isinstance(value, int) and not isinstance(value, bool)
         if value is not None and not (whole and value > 0):
             raise InputError(f"The job's {key} is {shown(value)}. Give a whole number above 0.")

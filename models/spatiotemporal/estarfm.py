@@ -9,7 +9,7 @@ from ..base import FusionModel, Progress, SceneReader, Tile
 from ..kernels.backend import choose_backend
 from ..kernels.neighbours import Neighbours, find_neighbours
 from .chosen_window import chosen_window
-from .statistics import fine_statistics, window_sum
+from .statistics import fine_statistics, in_float64, window_sum
 
 _ENOUGH = 5  # with fewer similar pixels than this plus one the weights mean little
 _STEEPEST = 5.0  # largest conversion coefficient that is believed
@@ -74,14 +74,14 @@ class Estarfm(FusionModel):
 
     def _pair_weights(self, coarse: Tensor, target: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
         """Share of every pair, and mean coarse change of the window, (pairs, bands, rows, cols)."""
-        count = window_sum(known.double(), self.halo)[:, None]
+        count = window_sum(known, self.halo)[:, None]
         change = window_sum((target - coarse).where(known[:, None], 0.0), self.halo)
         mean = change / count.clamp(min=1)
         core = slice(self.halo, -self.halo)
         here = known[:, None, core, core]
         floor = self._stats.floor[:, None, None]
         weight = (1 / (mean.abs() + floor)) * here
-        share = weight / weight.sum(dim=0).clamp(min=1e-300)
+        share = weight / weight.sum(dim=0).clamp(min=1e-30)
         return share.float(), mean.float()
 
     def _from_similar(
@@ -116,11 +116,11 @@ class Estarfm(FusionModel):
             [fine.sum(0), coarse.square().sum(0), (fine * coarse).sum(0), fine.square().sum(0),
              *coarse]
         )  # fmt: skip
-        sums = similar.weighted_sum(maps, ones).double()
+        sums = in_float64(similar.weighted_sum(maps, ones))
         f, cc, fc, ff, *each = sums.reshape(4 + pairs, bands, *sums.shape[-2:])
         every = torch.stack(each)
         c = every.sum(dim=0)
-        count = (similar.found.sum(dim=0) * pairs).clamp(min=1).double()
+        count = in_float64((similar.found.sum(dim=0) * pairs).clamp(min=1))
         var_c, var_f = cc - c * c / count, ff - f * f / count
         cov = fc - f * c / count
         slope = cov / var_c.clamp(min=1e-30)
@@ -130,9 +130,10 @@ class Estarfm(FusionModel):
         t = 1.96 + 2.72 / freedom
         significant = explained >= t.square() / (t.square() + freedom)
         moved = (every.amax(dim=0) - every.amin(dim=0)) * pairs / count
-        enough = moved >= self.parameters["change"] * self._stats.spread.mean(0)[:, None, None]
+        spread = self._stats.spread.mean(0)[:, None, None].to(moved.device)
+        enough = moved >= self.parameters["change"] * spread
         good = significant & enough & (slope > 0) & (slope <= _STEEPEST)
-        return slope.where(good, 1.0).float()
+        return slope.where(good, 1.0).float().to(fine.device)
 
 
 def _agreement(fine: Tensor, coarse: Tensor, floor: Tensor) -> Tensor:

@@ -129,12 +129,12 @@ class Fsdaf(FusionModel):
     def _homogeneity(self, labels: Tensor, known: Tensor) -> Tensor:
         """(rows, cols): share of pixels around that have the pixel's own class."""
         radius = self._around
-        padded = functional.pad(known.double(), (radius,) * 4)
+        padded = functional.pad(known.float(), (radius,) * 4)
         total = window_sum(padded, radius).clamp(min=1)
         alike = torch.zeros_like(total)
         for number in labels.unique().tolist():
             mine = (labels == number) & known
-            same = window_sum(functional.pad(mine.double(), (radius,) * 4), radius)
+            same = window_sum(functional.pad(mine.float(), (radius,) * 4), radius)
             alike = torch.where(labels == number, same / total, alike)
         return alike.float()
 

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ..base import SceneReader
 
+_WITHOUT_FLOAT64 = {"mps"}
+
 
 @dataclass(frozen=True)
 class FineStatistics:
@@ -79,13 +81,19 @@ def window_sum(values: Tensor, radius: int) -> Tensor:
         radius: Half the window without its centre.
 
     Returns:
-        (..., rows, cols).
+        (..., rows, cols), float64 where the device has it, else float32.
     """
     size = 2 * radius + 1
+    sums = in_float64(values)
     for dim in (-2, -1):
-        running = torch.cumsum(values.double(), dim=dim)
+        running = torch.cumsum(sums, dim=dim)
         zero = torch.zeros_like(running.narrow(dim, 0, 1))
         running = torch.cat([zero, running], dim=dim)
         length = running.shape[dim]
-        values = running.narrow(dim, size, length - size) - running.narrow(dim, 0, length - size)
-    return values
+        sums = running.narrow(dim, size, length - size) - running.narrow(dim, 0, length - size)
+    return sums if sums.device == values.device else sums.float().to(values.device)
+
+
+def in_float64(values: Tensor) -> Tensor:
+    """The values in float64, on the CPU where their device has none."""
+    return (values.cpu() if values.device.type in _WITHOUT_FLOAT64 else values).double()

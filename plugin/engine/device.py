@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+import math
 import os
+import re
 
 import torch
+from rasterio._err import CPLE_OutOfMemoryError
 
 from ...models.errors import InputError
+
+# "CUDA error: out of memory", "MPS backend out of memory", "Triton Error [CUDA]: out of memory",
+# "DefaultCPUAllocator: not enough memory", "CUBLAS_STATUS_ALLOC_FAILED".
+_OUT_OF_MEMORY = re.compile(r"(out of|not enough) memory|alloc", re.IGNORECASE)
 
 
 def memory_mb() -> int:
@@ -36,7 +44,7 @@ def devices() -> list[dict[str, object]]:
             )
     cores = os.cpu_count() or 1
     found.append({"id": "cpu", "name": f"CPU, {cores} cores", "memory_mb": memory_mb()})
-    # Last: it has no float64, which ESTARFM and FSDAF need, and no compiled kernels.
+    # Last: there are no compiled kernels for it, and it has no float64.
     if torch.backends.mps.is_available():
         found.append({"id": "mps", "name": "Apple GPU", "memory_mb": memory_mb()})
     return found
@@ -67,6 +75,50 @@ def budget_mb(limit_mb: int | None) -> float:
 def tile_memory_bytes(limit_mb: int | None) -> float:
     """Memory for one tile: a quarter of the budget, since reading and writing hold tiles too."""
     return budget_mb(limit_mb) * 2**20 / 4
+
+
+def gpu_tile_bytes(device: torch.device, limit_mb: int | None) -> float | None:
+    """Memory of a GPU for its one tile: half of what is free there, at most the limit.
+
+    None where the device does not tell, as the CPU.
+    """
+    free = gpu_memory_mb(device)
+    if free is None:
+        return None
+    return min(free[0] / 2, math.inf if limit_mb is None else limit_mb) * 2**20
+
+
+def gpu_memory_mb(device: torch.device) -> tuple[float, float] | None:
+    """MiB of a GPU that a job can have, and MiB that it has; None where it does not tell."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        # What torch keeps of a former job is free, too.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return (free + kept) / 2**20, total / 2**20
+    if device.type == "mps" and hasattr(torch.mps, "recommended_max_memory"):  # torch 2.5
+        total = torch.mps.recommended_max_memory()
+        return (total - torch.mps.current_allocated_memory()) / 2**20, total / 2**20
+    return None
+
+
+def empty_cache(device: torch.device) -> None:
+    """Let go of what the device keeps of freed tensors."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def ran_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an exception of Python, NumPy, GDAL, torch, Triton or a driver means that."""
+    while error is not None:
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError, CPLE_OutOfMemoryError)):
+            return True
+        if isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)):
+            return True
+        error = error.__cause__
+    return False
 
 
 def cache_bytes(limit_mb: int | None) -> int:

@@ -21,6 +21,19 @@ def tile_windows(rows: int, cols: int, side: int) -> list[Window]:
     ]
 
 
+def cut(window: Window, side: int) -> list[Window]:
+    """Windows of at most ``side`` x ``side`` pixels that cover a window once, row by row."""
+    return [
+        Window(window.row + part.row, window.col + part.col, part.rows, part.cols)
+        for part in tile_windows(window.rows, window.cols, side)
+    ]
+
+
+def smaller_side(side: int) -> int | None:
+    """About half of a side in whole blocks; None when it is a block already."""
+    return max(side // 2 // BLOCK, 1) * BLOCK if side > BLOCK else None
+
+
 def with_halo(window: Window, halo: int) -> Window:
     """The window grown by ``halo`` pixels on every side."""
     return Window(

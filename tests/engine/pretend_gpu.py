@@ -5,6 +5,9 @@ It calls itself ``meta``, the one device besides the CPU that every build of tor
 
 from __future__ import annotations
 
+import math
+import weakref
+
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
@@ -18,6 +21,39 @@ _INDEXES = {  # a GPU takes indices and masks from the CPU
 }  # fmt: skip
 
 
+class Memory:
+    """Bytes on the device, those of tensors that share them once.
+
+    Attributes:
+        limit: How many there may be.
+        used: How many there are.
+        most: How many there have been.
+    """
+
+    def __init__(self):
+        self.limit, self.used, self.most = math.inf, 0, 0
+        self._holders = {}
+
+    def hold(self, tensor, storage):
+        place, size = storage.data_ptr(), storage.nbytes()
+        if place not in self._holders:
+            if self.used + size > self.limit:
+                raise torch.OutOfMemoryError(f"Out of memory. Tried to allocate {size} bytes.")
+            self.used += size
+            self.most = max(self.most, self.used)
+        self._holders[place] = self._holders.get(place, 0) + 1
+        weakref.finalize(tensor, self._let_go, place, size)
+
+    def _let_go(self, place, size):
+        self._holders[place] -= 1
+        if not self._holders[place]:
+            del self._holders[place]
+            self.used -= size
+
+
+memory = Memory()
+
+
 class Held(torch.Tensor):
     """A tensor on the device; it has no memory that NumPy could see."""
 
@@ -29,6 +65,7 @@ class Held(torch.Tensor):
         )  # fmt: skip
 
     def __init__(self, real):
+        memory.hold(self, real.untyped_storage())
         self.inner = real
 
     def __repr__(self):
@@ -46,15 +83,26 @@ class Held(torch.Tensor):
 
 
 class PretendGpu(TorchDispatchMode):
-    """While it is entered there is the device; ``calls`` counts what it computed."""
+    """While it is entered there is the device; ``calls`` counts what it computed.
+
+    Args:
+        float64: Whether it has double precision; Apple's has not.
+    """
 
     calls = 0
+
+    def __init__(self, float64=True):
+        super().__init__()
+        self.float64 = float64
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         if not types and "device" not in (kwargs or {}):
             return function(*args, **(kwargs or {}))
         result = _run(function, args, kwargs or {})
-        self.calls += any(isinstance(leaf, Held) for leaf in tree_leaves(result))
+        held = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Held)]
+        self.calls += bool(held)
+        if not self.float64 and any(one.dtype == torch.float64 for one in held):
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
         return result
 
 

@@ -367,20 +367,44 @@ def test_a_file_that_may_not_grow_is_a_sentence(fresh, rasters, tmp_path):
     assert rasters.leftovers() == []
 
 
-@pytest.mark.slow
-def test_too_little_memory_is_a_sentence(fresh, rasters, tmp_path):
-    lines = """
+def memory_limited(tmp_path, megabytes):
+    """A command for a worker that gets so much memory beside its libraries."""
+    lines = f"""
         import resource, torch, rasterio, numba, numpy
         from pathlib import Path
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + 700_000_000, used + 700_000_000))
+        resource.setrlimit(resource.RLIMIT_AS, (used + {megabytes}_000_000,) * 2)
     """
-    fine = np.random.default_rng(1).random((4, 2500, 2500), dtype="float32")
+    return limited(tmp_path, lines)
+
+
+def large_job(rasters, bands=4, side=2500):
+    """A job of one tile of 100 MB per image."""
+    fine = np.random.default_rng(1).random((bands, side, side), dtype="float32")
     coarse = rasters.write("c", fine[:, ::10, ::10], rasters.grid(300.0))
     pair = coarse, rasters.write("f", fine)
-    job = rasters.spatiotemporal(coarse, pair, tile=5000).to_dict()
-    worker = fresh(command=limited(tmp_path, lines))
-    error = worker.run("large", job)
+    return rasters.spatiotemporal(coarse, pair, tile=5000).to_dict()
+
+
+@pytest.mark.slow
+def test_a_tile_that_does_not_fit_into_memory_is_made_smaller(fresh, rasters, tmp_path):
+    job = large_job(rasters)
+    answer = fresh(command=memory_limited(tmp_path, 700)).run("large", job)
+    assert answer["type"] == "result", answer
+    assert answer["report"]["tile"] < 2500
+    assert any(
+        "Memory ran out with tiles of 2500 x 2500 pixels" in sentence
+        for sentence in answer["report"]["warnings"]
+    )
+    np.testing.assert_array_equal(
+        rasters.read(rasters.output), rasters.read(rasters.folder / "f.tif")
+    )
+
+
+@pytest.mark.slow
+def test_too_little_memory_is_a_sentence(fresh, rasters, tmp_path):
+    worker = fresh(command=memory_limited(tmp_path, 700))
+    error = worker.run("large", large_job(rasters, bands=600, side=256))
     assert error["code"] == "out_of_memory"
     assert "memory" in error["sentence"]
     assert rasters.leftovers() == []

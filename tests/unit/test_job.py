@@ -65,7 +65,7 @@ jobs = st.builds(
     harmonise=st.sampled_from(HARMONISE),
     coregister=st.sampled_from(COREGISTER),
     backend=texts,
-    limits=st.builds(Limits, whole, whole, whole),
+    limits=st.builds(Limits, whole, whole, whole, st.booleans()),
 )
 
 
@@ -157,6 +157,7 @@ def test_the_unfinished_result_lies_beside_the_finished_one():
         (spoil(limits={"tile": 0}), "tile is 0. Give a whole number above 0"),
         (spoil(limits={"tile": 1.5}), "tile is 1.5"),
         (spoil(limits={"threads": True}), "threads is True"),
+        (spoil(limits={"resume": 1}), "resume is 1. Give true or false"),
         (spoil(limits={"cores": 2}), "unknown field 'cores'"),
         (spoil_source(bands=[0]), r"bands of coarse_target are \[0\]"),
         (spoil_source(bands="1"), "Give numbers from 1"),
