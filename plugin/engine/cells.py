@@ -222,18 +222,24 @@ class CellMeans:
         """The same where the cell numbers of the pixels, (rows, cols), are known."""
         flat, where = values.reshape(len(values), -1).double().cpu(), index.reshape(-1)
         inside = where >= 0
-        flat, where = flat[:, inside], where[inside]
+        if not inside.all():
+            flat, where = flat[:, inside], where[inside]
         if not len(where):
             return
         # Only the cells under the window are touched: there may be a million of them.
         first, last = int(where.min()), int(where.max())
         here, size = slice(first, last + 1), last - first + 1
         where = where - first
+        everywhere = torch.bincount(where, minlength=size)
         for band, row in enumerate(flat):
-            valid = torch.isfinite(row)
-            at = where[valid]
-            self._sums[band, here] += torch.bincount(at, row[valid], minlength=size)
-            self._counts[band, here] += torch.bincount(at, minlength=size)
+            sums, counts = torch.bincount(where, row, minlength=size), everywhere
+            if not torch.isfinite(sums).all():
+                valid = torch.isfinite(row)
+                at = where[valid]
+                sums = torch.bincount(at, row[valid], minlength=size)
+                counts = torch.bincount(at, minlength=size)
+            self._sums[band, here] += sums
+            self._counts[band, here] += counts
 
     def means(self, coverage: float) -> Tensor:
         """(bands, cell_rows, cell_cols) float32; NaN where less than ``coverage`` is covered.

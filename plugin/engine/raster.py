@@ -35,6 +35,7 @@ from ..grid import (
 from ..job import RasterSource
 from ..paths import is_special
 from .interpolate import interpolated, lies_straight
+from .tiles import clip
 from .views import quiet, warped
 
 Array = NDArray[np.float32]
@@ -243,10 +244,9 @@ class Raster:
         Raises:
             RasterReadError: The file cannot be read there.
         """
-        out = np.full((len(self.bands), window.rows, window.cols), np.nan, dtype=np.float32)
-        inside, rows, cols = _clip(window, self.grid.rows, self.grid.cols)
+        inside, rows, cols = clip(window, self.grid.rows, self.grid.cols)
         if inside is None:
-            return out
+            return _empty(len(self.bands), window)
         try:
             if self._origin is None:
                 values = self._resampled(inside)
@@ -256,6 +256,9 @@ class Raster:
                 values = self._read_file(moved)
         except (RasterioError, OSError) as error:
             raise _unreadable(self.source, error) from error
+        if inside == window:
+            return values
+        out = _empty(len(self.bands), window)
         out[:, rows, cols] = values
         return out
 
@@ -283,10 +286,9 @@ class Raster:
             raise _unreadable(self.source, error) from error
 
     def _read_file(self, window: Window) -> Array:
-        out = np.full((len(self.bands), window.rows, window.cols), np.nan, dtype=np.float32)
-        inside, rows, cols = _clip(window, self.dataset.height, self.dataset.width)
+        inside, rows, cols = clip(window, self.dataset.height, self.dataset.width)
         if inside is None:
-            return out
+            return _empty(len(self.bands), window)
         place = _rasterio(inside)
         kinds = {self.dataset.dtypes[band - 1] for band in self.bands}
         values = (
@@ -295,12 +297,13 @@ class Raster:
             else np.stack([self.dataset.read(band, window=place) for band in self.bands])
         )
         physical = self._physical(values)
-        nodata = np.array([self.nodata_of(band) for band in self.bands])[:, None, None]
-        # As GDAL does: nodata written with too few digits still counts.
-        with np.errstate(over="ignore", invalid="ignore"):
-            physical[np.abs(values - nodata) <= 2e-7 * np.abs(nodata)] = np.nan
+        for stored, image, band in zip(values, physical, self.bands):
+            image[_equals(stored, self.nodata_of(band))] = np.nan
         if self.masked:
             physical[self.dataset.read_masks(self.bands, window=place) == 0] = np.nan
+        if inside == window:
+            return physical
+        out = _empty(len(self.bands), window)
         out[:, rows, cols] = physical
         return out
 
@@ -375,18 +378,17 @@ class Raster:
         return (row, col) if off < 1e-3 else None
 
 
-def _clip(window: Window, rows: int, cols: int) -> tuple[Window | None, slice, slice]:
-    """The part of a window inside a raster, and where that part lies in the window."""
-    top, left = max(window.row, 0), max(window.col, 0)
-    bottom, right = min(window.row + window.rows, rows), min(window.col + window.cols, cols)
-    inside = Window(top, left, bottom - top, right - left)
-    if inside.rows <= 0 or inside.cols <= 0:
-        return None, slice(0), slice(0)
-    return (
-        inside,
-        slice(top - window.row, bottom - window.row),
-        slice(left - window.col, right - window.col),
-    )
+def _empty(bands: int, window: Window) -> Array:
+    return np.full((bands, window.rows, window.cols), np.nan, dtype=np.float32)
+
+
+def _equals(stored: NDArray, nodata: float) -> NDArray[np.bool_]:
+    """Where stored values are nodata."""
+    if stored.dtype.kind in "iu" or math.isnan(nodata):
+        return stored == nodata
+    # As GDAL does: nodata written with too few digits still counts.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.abs(stored - nodata) <= 2e-7 * abs(nodata)
 
 
 def _rasterio(window: Window) -> RasterioWindow:

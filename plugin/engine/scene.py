@@ -376,7 +376,9 @@ class Scene:
         if self.harmonisation is not None and name in self._coarse_names:
             values = self.harmonisation.apply(values)
         valid = torch.isfinite(values)
-        return values.where(valid, self._means[name][:, None, None]), valid
+        if not valid.all():
+            values = values.where(valid, self._means[name][:, None, None])
+        return values, valid
 
 
 @contextmanager

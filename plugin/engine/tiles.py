@@ -41,6 +41,20 @@ def with_halo(window: Window, halo: int) -> Window:
     )
 
 
+def clip(window: Window, rows: int, cols: int) -> tuple[Window | None, slice, slice]:
+    """The part of a window inside a raster, and where that part lies in the window."""
+    top, left = max(window.row, 0), max(window.col, 0)
+    bottom, right = min(window.row + window.rows, rows), min(window.col + window.cols, cols)
+    inside = Window(top, left, bottom - top, right - left)
+    if inside.rows <= 0 or inside.cols <= 0:
+        return None, slice(0), slice(0)
+    return (
+        inside,
+        slice(top - window.row, bottom - window.row),
+        slice(left - window.col, right - window.col),
+    )
+
+
 def tile_side(halo: int, bytes_per_pixel: float, memory_bytes: float) -> int:
     """Side of a tile's core, a multiple of the block, such that tile and halo fit into memory."""
     fits = math.sqrt(max(memory_bytes / max(bytes_per_pixel, 1.0), 1.0)) - 2 * halo
