@@ -14,7 +14,8 @@ import numpy as np
 from .ring_numba import STRIP, WIDTH, load_rows
 
 _GROUPS = 256  # a window is folded until it has no more
-_FLAGS = {"contract", "reassoc", "nsz"}
+# No "reassoc": a score must not depend on where in a run of memory its pixel lies.
+_FLAGS = {"contract", "nsz"}
 FAR = np.float32(1e38)  # a score or feature that is never counted
 _MOST = np.int32(0x7E000000)  # bits of 4.3e37: what counts stays below
 

@@ -1,7 +1,7 @@
 """Cubic interpolation between grids that lie straight in one CRS: GDAL's result, much sooner.
 
-Then rows and columns can be interpolated one after the other, each by a product of matrices. Where
-GDAL would do something else than the plain formula, this module gives no answer and GDAL is asked.
+Then columns and rows can be interpolated one after the other. Where GDAL would do something else
+than the plain formula, this module gives no answer and GDAL is asked.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _REACH = 2  # source pixels that the cubic kernel needs on either side
 def lies_straight(source: Transform, target: Transform) -> bool:
     """Whether no grid is turned or mirrored and the source's pixels are at least twice as large.
 
-    Of smaller ones GDAL's kernel may be wider, and the matrices would be large.
+    Of smaller ones GDAL's kernel may be wider, and little would be gained.
     """
     (a, b, _, d, e, _), (p, q, _, s, t, _) = source, target
     return b == d == q == s == 0 and a >= 2 * p > 0 and e <= 2 * t < 0
@@ -91,21 +91,34 @@ def interpolate(
     Returns:
         (bands, len(rows), len(cols)); NaN outside the source.
     """
-    out = _product(values, _cubic(rows, part[0]), _cubic(cols, part[1]))
+    found = _along(_along(values, _cubic(cols), part[1], 2), _cubic(rows), part[0], 1)
     edge = [_at_edge(at, size) for at, size in zip((rows, cols), shape)]
     if edge[0].any() or edge[1].any():
-        linear = _product(
-            values, _linear(rows, part[0], shape[0]), _linear(cols, part[1], shape[1])
-        )
-        out = np.where(edge[0][:, None] | edge[1][None, :], linear, out)
+        down, across = _linear(rows, shape[0]), _linear(cols, shape[1])
+        linear = _along(_along(values, across, part[1], 2), down, part[0], 1)
+        found = np.where(edge[0][:, None] | edge[1][None, :], linear, found)
+    out = found.astype(np.float32)
     for axis, (at, size) in enumerate(zip((rows, cols), shape)):
         outside = (at < 0) | (at > size)
         out[(slice(None), outside) if axis == 0 else (slice(None), slice(None), outside)] = np.nan
     return out
 
 
-def _product(values: Array, down: Array, across: Array) -> Array:
-    return np.matmul(np.matmul(down, values), across.T)
+Taps = list[tuple[NDArray[np.int64], NDArray[np.float64]]]  # source pixels and their weights
+
+
+def _along(values: NDArray, taps: Taps, part: slice, axis: int) -> NDArray[np.float64]:
+    """Interpolate along one axis of (bands, rows, cols), in double precision as GDAL does.
+
+    Always in the same order, so that a pixel does not depend on the window it is read with.
+    """
+    total: NDArray[np.float64] | None = None
+    for places, weights in taps:
+        # Where the kernel reaches beyond the part, the result is replaced or outside.
+        there = np.clip(places - part.start, 0, values.shape[axis] - 1)
+        share = np.take(values, there, axis) * (weights[:, None] if axis == 1 else weights)
+        total = share if total is None else np.add(total, share, out=total)
+    return total if total is not None else values.astype(np.float64)
 
 
 def _at_edge(at: NDArray[np.float64], size: int) -> NDArray[np.bool_]:
@@ -114,16 +127,20 @@ def _at_edge(at: NDArray[np.float64], size: int) -> NDArray[np.bool_]:
     return (first - 1 < 0) | (first + 2 >= size)
 
 
-def _cubic(at: NDArray[np.float64], part: slice) -> Array:
-    """(places, source pixels) weights of the cubic kernel."""
-    apart = np.abs(at[:, None] - 0.5 - np.arange(part.start, part.stop))
-    near = (1.5 * apart - 2.5) * apart**2 + 1
-    far = ((-0.5 * apart + 2.5) * apart - 4) * apart + 2
-    return np.where(apart < 1, near, np.where(apart < 2, far, 0)).astype(np.float32)
+def _cubic(at: NDArray[np.float64]) -> Taps:
+    """Of the cubic kernel: the four pixels around every place."""
+    first = np.floor(at - 0.5).astype(np.int64)
+    taps = []
+    for step in (-1, 0, 1, 2):
+        apart = np.abs(at - 0.5 - first - step)
+        near = (1.5 * apart - 2.5) * apart**2 + 1
+        far = ((-0.5 * apart + 2.5) * apart - 4) * apart + 2
+        taps.append((first + step, near if step in (0, 1) else far))
+    return taps
 
 
-def _linear(at: NDArray[np.float64], part: slice, size: int) -> Array:
-    """(places, source pixels) weights between the two nearest pixels; the outermost go on."""
+def _linear(at: NDArray[np.float64], size: int) -> Taps:
+    """Between the two nearest pixels; the outermost go on."""
     place = np.clip(at - 0.5, 0, size - 1)
-    apart = np.abs(place[:, None] - np.arange(part.start, part.stop))
-    return np.clip(1 - apart, 0, None).astype(np.float32)
+    first = np.floor(place).astype(np.int64)
+    return [(first, 1 - (place - first)), (first + 1, place - first)]

@@ -58,9 +58,10 @@ class Writer:
             "dtype": self.dtype.name, "nodata": self.nodata, "tiled": True,
             "blockxsize": BLOCK, "blockysize": BLOCK, "interleave": "band",
             "compress": "deflate", "predictor": 3 if self.dtype.kind == "f" else 2,
-            "BIGTIFF": "IF_SAFER", "num_threads": "all_cpus",
-            "photometric": "minisblack", "alpha": "unspecified",
+            "BIGTIFF": "IF_SAFER", "photometric": "minisblack", "alpha": "unspecified",
         }  # fmt: skip
+        # No threads for compressing: GDAL 3.10 waits for ever where memory is too short for them,
+        # and this runs beside the computing anyway.
         if grid.crs or not is_identity(grid.transform):
             profile.update(crs=grid.crs, transform=Affine(*grid.transform))
         try:

@@ -62,7 +62,9 @@ def publish(
     """
     project = project or QgsProject.instance()
     path = str(report.get("path") or job.output)
-    layer = QgsRasterLayer(path, name or result_name(job, fine_layer))
+    # Without QGIS's own style, for which it would read the image while the user waits.
+    plain = QgsRasterLayer.LayerOptions(False)
+    layer = QgsRasterLayer(path, name or result_name(job, fine_layer), "gdal", plain)
     if not layer.isValid():
         raise OutputError(
             f"The result {path} was written but cannot be loaded "
@@ -152,6 +154,7 @@ def _style(
     name = "fine 1" if "fine 1" in job.sources else "multispectral"
     source = job.sources.get(name)
     if source is None:
+        fresh_style(layer, {})
         return
     model = fine_layer if name == "fine 1" else None
     if model is None or not model.isValid():

@@ -92,7 +92,9 @@ _WINDOWS_ENDINGS: dict[int, tuple[str, str, str]] = {
 }
 _ABSENT = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 _BROKEN = re.compile(r"^(?:ImportError|OSError): (.*(?:DLL|\.so|dlopen|cannot import).*)$", re.M)
-_NO_MEMORY = re.compile(r"\bMemoryError\b|std::bad_alloc|CUDA out of memory|not enough memory")
+_NO_MEMORY = re.compile(
+    r"\bMemoryError\b|std::bad_alloc|CUDA out of memory|not enough memory|Thread creation failed"
+)
 
 
 def ended(who: str, code: int | None, errors: str, starting: bool = False) -> WorkerError:

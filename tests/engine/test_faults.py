@@ -254,9 +254,14 @@ def cause_write(lab):
 
 
 def cause_out_of_memory(lab):
-    """The limit comes once the worker has loaded its libraries, which alone take a gigabyte."""
-    side, runtime = 3200, lab.runtime()
-    assert runtime.prepare().ready
+    """The smallest tile does not fit: 600 bands of 256 x 256 pixels are 157 MB in each copy.
+
+    The limit comes once the worker has loaded its libraries, which alone take a gigabyte, and has
+    started its threads, for a job before.
+    """
+    side, runtime = 256, lab.runtime()
+    runtime.run(lab.job(), lambda stage, fraction: None, lambda: False)
+    os.remove(lab.output)
     (pid,) = lab.workers()
     used = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
     limit = used + 130 * 2**20
@@ -265,8 +270,8 @@ def cause_out_of_memory(lab):
     zeros = np.zeros((1, side, side), "uint8")
     pan = big.write("pan", zeros + 7, dtype="uint8", compress="deflate")
     ms = big.write("ms", zeros[:, ::4, ::4] + 5, big.grid(120.0), dtype="uint8")
-    job = big.pansharpening(ms, pan, model="brovey", output=lab.output, tile=side)
-    inputs = {**job.inputs, "multispectral": RasterSource(ms, bands=(1, 1, 1, 1))}
+    job = big.pansharpening(ms, pan, model="brovey", output=lab.output)
+    inputs = {**job.inputs, "multispectral": RasterSource(ms, bands=(1,) * 600)}
     return lab.fault_of(runtime, replace(job, inputs=inputs))
 
 

@@ -415,14 +415,14 @@ def test_prints_of_libraries_do_not_disturb_the_protocol(fresh, rasters, tmp_pat
     lines = """
         import ctypes, importlib.util, os
         import rasterio.vrt
-        real = rasterio.vrt.WarpedVRT.read
+        real = rasterio.vrt.WarpedVRT.__init__
         def noisy(self, *args, **kwargs):
             print("a print")
             os.write(1, b"bytes to descriptor 1\\n")
             ctypes.CDLL(None).puts(b"a print of a C library")
             ctypes.CDLL(None).fflush(None)
             return real(self, *args, **kwargs)
-        rasterio.vrt.WarpedVRT.read = noisy
+        rasterio.vrt.WarpedVRT.__init__ = noisy
     """
     worker = fresh(command=limited(tmp_path, lines))
     assert worker.run("noisy", small_job(rasters))["type"] == "result"
