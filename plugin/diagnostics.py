@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from html import escape
 from urllib.parse import quote
 
-from .journal import Entry
+from .recent_errors import Entry
 from .runtime.runtime import RuntimeStatus
 
 NOT_LOOKED = "not looked at yet"

@@ -12,7 +12,7 @@ from pathlib import Path
 from qgis.core import Qgis, QgsApplication
 from qgis.PyQt.QtCore import QT_VERSION_STR
 
-from . import journal
+from . import recent_errors
 from .diagnostics import Facts, Person
 from .engine import VERSION
 from .runtime.runtime import Runtime, RuntimeStatus
@@ -41,7 +41,9 @@ def collect(runtime: Runtime, status: RuntimeStatus | None) -> Facts:
         "Profile": QgsApplication.qgisSettingsDirPath(),
         "Temporary files": temporary,
     }
-    return Facts(versions, status, paths, _free(temporary), journal.latest(), runtime.last_words())
+    return Facts(
+        versions, status, paths, _free(temporary), recent_errors.latest(), runtime.last_words()
+    )
 
 
 def person() -> Person:

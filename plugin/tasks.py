@@ -18,7 +18,7 @@ from qgis.core import Qgis, QgsApplication, QgsMessageLog, QgsTask
 from qgis.PyQt.QtCore import pyqtSignal
 
 from ..models.errors import CancelledError, FusionError, OutputError
-from . import journal, settings
+from . import recent_errors, settings
 from .job import Job
 from .layers.handover import hand_over
 from .runtime.endings import TEMPORARY
@@ -54,7 +54,7 @@ def run_job(
     try:
         return _run_job(job, runtime, on_progress, is_cancelled, on_log)
     except FusionError as error:
-        journal.note(error)
+        recent_errors.note(error)
         raise
 
 
@@ -171,7 +171,7 @@ def unexpected(error: Exception) -> FusionError:
         "it with the diagnostics.",
         detail=trace,
     )
-    journal.note(found)
+    recent_errors.note(found)
     return found
 
 

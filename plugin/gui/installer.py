@@ -11,7 +11,7 @@ from qgis.core import QgsApplication, QgsTask
 from qgis.PyQt.QtCore import QCoreApplication, QObject, pyqtSignal
 
 from ...models.errors import CancelledError, FusionError
-from .. import journal
+from .. import recent_errors
 from ..runtime.install import lock, steps
 from ..runtime.install.folder import Current, Place, root
 from ..runtime.install.machine import this_machine
@@ -153,7 +153,7 @@ class Installer(QObject):
             return
         self.error = task.error
         if task.error is not None and not isinstance(task.error, CancelledError):
-            journal.note(task.error)
+            recent_errors.note(task.error)
             log_error(task.error)
         self.changed.emit()
         self.ended.emit(task.error)

@@ -17,7 +17,7 @@ from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtWidgets import QPushButton
 from rasterfuse import classFactory
 from rasterfuse.models.catalogue import CATALOGUE
-from rasterfuse.plugin import journal, settings
+from rasterfuse.plugin import recent_errors, settings
 from rasterfuse.plugin.gui.diagnostics_dialog import DiagnosticsDialog
 from rasterfuse.plugin.gui.error_help import ErrorHelp
 from rasterfuse.plugin.runtime import runtime
@@ -36,11 +36,11 @@ def fresh(qgis_new_project):
     store = QgsSettings()
     store.remove("rasterfuse")
     runtime.close_all()
-    journal.forget()
+    recent_errors.forget()
     yield
     store.remove("rasterfuse")
     runtime.close_all()
-    journal.forget()
+    recent_errors.forget()
 
 
 @pytest.fixture

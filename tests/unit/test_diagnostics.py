@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from rasterfuse.models.errors import CancelledError, FusionError, WorkerError
-from rasterfuse.plugin import journal
+from rasterfuse.plugin import recent_errors
 from rasterfuse.plugin.diagnostics import Facts, Person, as_html, as_markdown, hidden
 from rasterfuse.plugin.runtime.runtime import RuntimeStatus
 from scripted_worker import HELLO
@@ -14,10 +14,10 @@ WINDOWS = Person(("C:\\Users\\Jané Doe",), ("Jané Doe",))
 
 
 @pytest.fixture(autouse=True)
-def empty_journal():
-    journal.forget()
+def no_errors():
+    recent_errors.forget()
     yield
-    journal.forget()
+    recent_errors.forget()
 
 
 def facts(**more):
@@ -59,10 +59,10 @@ def test_a_worker_that_is_not_ready_says_why_with_its_code():
 
 
 def test_failures_are_told_newest_first_with_the_end_of_their_log():
-    journal.note(FusionError("The first one.", "input"))
+    recent_errors.note(FusionError("The first one.", "input"))
     detail = "\n".join(f"line {number}" for number in range(100))
-    journal.note(WorkerError("The second | one.", "worker_killed", detail))
-    text = as_markdown(facts(failures=journal.latest()), JANE)
+    recent_errors.note(WorkerError("The second | one.", "worker_killed", detail))
+    text = as_markdown(facts(failures=recent_errors.latest()), JANE)
     assert text.index("The second \\| one.") < text.index("The first one.")
     assert "worker_killed" in text
     assert "line 99\n```" in text
@@ -95,20 +95,22 @@ def test_the_home_is_shortened_and_the_user_never_named(text, person, shown):
 
 
 def test_no_part_of_the_page_names_the_user():
-    journal.note(WorkerError("/home/jane/a.tif of jane", "read", "at /home/jane/x.py, jane"))
+    recent_errors.note(WorkerError("/home/jane/a.tif of jane", "read", "at /home/jane/x.py, jane"))
     words = "jane: /home/jane/lib.so, /run/user/jane"
-    known = facts(failures=journal.latest(), worker_words=words, versions={"System": "jane-laptop"})
+    known = facts(
+        failures=recent_errors.latest(), worker_words=words, versions={"System": "jane-laptop"}
+    )
     for page in (as_markdown(known, JANE), as_html(known, JANE)):
         assert "jane" not in page.lower()
 
 
-def test_the_journal_is_small_counts_repetitions_and_keeps_no_cancels():
+def test_the_list_of_errors_is_small_counts_repetitions_and_keeps_no_cancels():
     for number in range(50):
-        journal.note(FusionError(f"Number {number}."))
-    journal.note(FusionError("Again."))
-    journal.note(FusionError("Again."))
-    journal.note(CancelledError("The user did."))
-    found = journal.latest()
+        recent_errors.note(FusionError(f"Number {number}."))
+    recent_errors.note(FusionError("Again."))
+    recent_errors.note(FusionError("Again."))
+    recent_errors.note(CancelledError("The user did."))
+    found = recent_errors.latest()
     assert len(found) == 20
     assert (found[0].sentence, found[0].times) == ("Again.", 2)
     assert found[1].sentence == "Number 49."
