@@ -16,10 +16,10 @@ from torch import Tensor
 
 from ...models.base import Progress, Tile
 from ..grid import Window
+from .resume.unfinished import Unfinished
 from .scene import Scene
 from .tiles import cut, tile_windows, with_halo
 from .trust import TrustCheck
-from .unfinished import Unfinished
 from .workplace import MemoryRanOutError, Workplace, within_memory
 from .writer import Writer
 

@@ -19,9 +19,9 @@ from . import VERSION
 from .device import cache_bytes, choose_device, peak_memory_mb, ran_out_of_memory
 from .fusing import Results, TileLoop
 from .raster import crs_name
+from .resume.unfinished import Unfinished
 from .scene import Scene
 from .trust import TrustCheck
-from .unfinished import Unfinished
 from .workplace import Workplace, out_of_memory
 from .writer import Writer, remove_part
 

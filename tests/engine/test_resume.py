@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rasterfuse.models.errors import InputError, WorkerError
-from rasterfuse.plugin.engine import pipeline, unfinished
+from rasterfuse.plugin.engine import pipeline
+from rasterfuse.plugin.engine.resume import unfinished
 from rasterfuse.plugin.job import Limits
 from rasterfuse.plugin.runtime.leftovers import Leftovers
 from rasterfuse.plugin.runtime.runtime import Runtime
@@ -56,7 +57,7 @@ def worker(folder, job):
         sys.path.insert(0, {str(TESTS)!r})
         import conftest
         sys.path.pop(0)
-        from rasterfuse.plugin.engine import unfinished
+        from rasterfuse.plugin.engine.resume import unfinished
         unfinished.WORTH_S = 0.0
         sys.argv[0] = {str(WORKER)!r}
         runpy.run_path({str(WORKER)!r}, run_name="__main__")

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from rasterfuse.plugin.engine import pipeline, shelf, unfinished
+from rasterfuse.plugin.engine import pipeline
+from rasterfuse.plugin.engine.resume import shelf, unfinished
 from stopped import (
     assert_begun_anew,
     assert_resumed,

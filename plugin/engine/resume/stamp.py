@@ -20,14 +20,14 @@ import torch
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
-from ..job import Job
-from . import VERSION
-from .scene import Scene
-from .views import quiet
+from ...job import Job
+from .. import VERSION
+from ..scene import Scene
+from ..views import quiet
 
 _BLOCKS, _BLOCK = 32, 2**15  # of a file: the first, the last, and others evenly between
-_HERE = Path(__file__).resolve().parent
-_CODE = (_HERE, _HERE.parents[1] / "models")
+_ENGINE = Path(__file__).resolve().parents[1]
+_CODE = (_ENGINE, _ENGINE.parents[1] / "models")
 
 
 def stamp(job: Job, scene: Scene) -> str | None:

@@ -16,11 +16,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from ...models.errors import InputError
-from ..grid import Window
-from ..job import Job
+from ....models.errors import InputError
+from ...grid import Window
+from ...job import Job
+from ..scene import Scene
 from .journal import Journal
-from .scene import Scene
 from .shelf import Shelf, cache_folder, room_bytes, tidy
 from .stamp import stamp
 

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..grid import Window
+from ...grid import Window
 
 JOURNAL, TILES = "journal", "tiles"
 

@@ -1,0 +1,1 @@
+"""Finished tiles of a job that was stopped, kept for the next run of the same job."""
