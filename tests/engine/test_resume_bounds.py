@@ -58,7 +58,7 @@ def test_content_counts_where_a_system_keeps_no_time_of_change(rasters, job, mon
         def __getattr__(self, name):
             return getattr(self._real, name)
 
-    monkeypatch.setattr("rasterfuse.plugin.engine.stamp.os.stat", WithoutChange)
+    monkeypatch.setattr("rasterfuse.plugin.engine.resume.stamp.os.stat", WithoutChange)
     test_another_content_of_the_same_size_and_time_is_another_job(rasters, job)
 
 
