@@ -512,7 +512,7 @@ def test_what_nobody_foresaw_is_a_sentence_too(rasters, tmp_path):
         import rasterio.vrt
         def broken(self, *args, **kwargs):
             raise ZeroDivisionError("a bug")
-        rasterio.vrt.WarpedVRT.read = broken
+        rasterio.vrt.WarpedVRT.__init__ = broken
     """
     path = rasters.folder / "job.json"
     path.write_text(json.dumps(small_job(rasters)))
