@@ -5,6 +5,7 @@ Only light imports here: QGIS runs ``initGui`` while the user waits for it to st
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,10 +103,12 @@ class RasterFusePlugin:
             self.provider = None
 
     def _end_work(self) -> None:
-        from .gui.installer import close_shared
         from .runtime.runtime import close_all
 
-        close_shared()
+        # Who never installed anything need not load the installer to leave it.
+        used = sys.modules.get(f"{__package__}.gui.installer")
+        if used is not None:
+            used.close_shared()
         if self.tasks is not None:
             self.tasks.cancel_all(0)
         close_all()  # gives the workers two seconds to leave, then kills them
