@@ -38,7 +38,7 @@ def section(plan: Plan, folder: Path) -> str:
 QGIS {runs[0]["qgis"]} with the dialog open and the standard scene in its map; the job is STARFM at
 its defaults, on all cores. A timer of QGIS's main thread is due every 5 ms; a stall is how much
 later it came. {plan.repeats} runs. What stalls as the result is shown is mostly QGIS itself, which
-looks through a new layer for its colours.
+opens the new layer.
 
 {table(["", "Median", "Least", "Most"], rows)}
 """
