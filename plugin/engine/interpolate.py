@@ -112,13 +112,17 @@ def _along(values: NDArray, taps: Taps, part: slice, axis: int) -> NDArray[np.fl
 
     Always in the same order, so that a pixel does not depend on the window it is read with.
     """
-    total: NDArray[np.float64] | None = None
-    for places, weights in taps:
+
+    def share(places: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
         # Where the kernel reaches beyond the part, the result is replaced or outside.
         there = np.clip(places - part.start, 0, values.shape[axis] - 1)
-        share = np.take(values, there, axis) * (weights[:, None] if axis == 1 else weights)
-        total = share if total is None else np.add(total, share, out=total)
-    return total if total is not None else values.astype(np.float64)
+        return np.take(values, there, axis) * (weights[:, None] if axis == 1 else weights)
+
+    first, *others = taps
+    total = share(*first)
+    for tap in others:
+        total += share(*tap)
+    return total
 
 
 def _at_edge(at: NDArray[np.float64], size: int) -> NDArray[np.bool_]:
