@@ -11,7 +11,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from .ring_numba import STRIP, WIDTH, load_rows
+from .ring_numba import STRIP, WIDTH, load_row
 
 _GROUPS = 256  # a window is folded until it has no more
 # No "reassoc": a score must not depend on where in a run of memory its pixel lies.
@@ -142,73 +142,119 @@ def _thin_out(hits, found, count, bits, ranks):  # type: ignore[no-untyped-def]
     return kept
 
 
-@numba.njit(cache=True, fastmath=_FLAGS)
-def _number(row, size, columns, rank_of, places, ranks, penalty):  # type: ignore[no-untyped-def]
-    """What the elements of a window are while its rows lie in the ring as they do at ``row``."""
-    turned = (np.arange(size) - row) % size
-    i = 0
-    for column in columns:
-        for at in range(size):
-            places[i] = turned[at] * size + column
-            ranks[i] = rank_of[places[i]]
-            penalty[i] = np.float32(0) if ranks[i] >= 0 else FAR
-            i += 1
+@numba.njit(cache=True)
+def _lay_out(lattices):  # type: ignore[no-untyped-def]
+    """Where the rings of each lattice begin, one per phase of its columns, and the window's parts.
+
+    Returns:
+        Columns of a ring, where a lattice's first ring begins, and where its part of the window
+        does; the last two have one entry more, the end.
+    """
+    several = len(lattices)
+    wide = np.empty(several, dtype=np.int64)
+    rings, parts = np.zeros(several + 1, dtype=np.int64), np.zeros(several + 1, dtype=np.int64)
+    for n in range(several):
+        step, side = lattices[n, 0], 2 * lattices[n, 1] + 1
+        wide[n] = (WIDTH + step - 1) // step + side - 1
+        rings[n + 1] = rings[n] + step * wide[n] * side
+        parts[n + 1] = parts[n] + side * side
+    return wide, rings, parts
+
+
+@numba.njit(cache=True)
+def _load(features, row, fresh, left, radius, step, reach, wide, rings):  # type: ignore[no-untyped-def]
+    """Put the last ``fresh`` rows of a lattice around ``row`` into its rings.
+
+    The columns of every phase are a ring of their own, so that those a pixel looks at are
+    neighbours in memory.
+    """
+    side = 2 * reach + 1
+    for k in range(len(features)):
+        for i in range(side - fresh, side):
+            values = features[k, row + radius + step * (i - reach)]
+            for phase in range(step):
+                first = left + radius - step * reach + phase
+                ring = rings[k, phase * wide * side : (phase + 1) * wide * side]
+                there = values[first::step]
+                load_row(there[: min(wide, len(there))], (row // step + i) % side, side, ring)
+
+
+@numba.njit(cache=True)
+def _number(  # type: ignore[no-untyped-def]
+    row, lattices, parts, radius, rank_of, places, ranks, penalty
+):
+    """What the elements of a window are while its rows lie in the rings as they do at ``row``."""
+    size, dense = 2 * radius + 1, lattices[0, 1]
+    for n in range(len(lattices)):
+        step, reach = lattices[n]
+        side = 2 * reach + 1
+        for i in range(side * side):
+            column, at = i // side, i % side
+            dy, dx = step * ((at - row // step) % side - reach), step * (column - reach)
+            e = parts[n] + i
+            places[e] = (radius + dy) * size + radius + dx
+            ranks[e] = rank_of[places[e]]
+            # The places near the centre belong to the first lattice.
+            penalty[e] = FAR if n > 0 and max(abs(dy), abs(dx)) <= dense else np.float32(0)
 
 
 @numba.njit(parallel=True, nogil=True, cache=True, fastmath=_FLAGS)
 def search_kernel(  # type: ignore[no-untyped-def]
-    features, rank_of, columns, limit, places, scores
+    features, rank_of, lattices, limit, places, scores
 ):
     """See ``neighbours.find_neighbours``; the last two arrays, (rows, cols, N), are filled in.
 
     Args:
         features: (features, rows + 2 radius, cols + 2 radius); a pixel that is not usable has a
             first feature of ``FAR``.
-        rank_of: (size * size,) int32: order of the places of the window, nearest first; -1 where
-            it does not look.
-        columns: Columns of the window in which it looks anywhere.
+        rank_of: (size * size,) int32: order of the places of the window, nearest first.
+        lattices: (lattices, 2): see ``Window``; the first has a step of 1.
         limit: Largest difference in any feature; ``FAR`` for none.
         places: -1 where there is no neighbour, as before.
         scores: 0 there.
     """
     rows, cols, count = places.shape
     radius = (features.shape[1] - rows) // 2
-    size = 2 * radius + 1
-    runs = np.flatnonzero(np.diff(columns) != 1) + 1  # where a run of columns begins anew
-    runs = np.concatenate((np.zeros(1, runs.dtype), runs, np.full(1, len(columns), runs.dtype)))
-    window = len(columns) * size
+    wide, begins, parts = _lay_out(lattices)
+    stride = lattices[-1, 0]  # rows apart that share the rows of the last lattice
     across = (cols + WIDTH - 1) // WIDTH
     for piece in numba.prange((rows + STRIP - 1) // STRIP * across):
         first, left = piece // across * STRIP, piece % across * WIDTH
-        ring = np.empty((len(features), (WIDTH + size - 1) * size), dtype=np.float32)
-        total = np.empty(window, dtype=np.float32)
+        rings = np.empty((len(features), begins[-1]), dtype=np.float32)
+        total = np.empty(parts[-1], dtype=np.float32)
         groups, penalty = np.empty_like(total), np.empty_like(total)
-        number = np.empty(window, dtype=np.int32)
-        ranks, hits = np.empty_like(number), np.empty(window + 8, dtype=np.int32)
-        flags = np.zeros((window + 7) // 8 * 8, dtype=np.uint8)
+        number = np.empty(len(total), dtype=np.int32)
+        ranks, hits = np.empty_like(number), np.empty(len(total) + 8, dtype=np.int32)
+        flags = np.zeros((len(total) + 7) // 8 * 8, dtype=np.uint8)
         bits = total.view(np.int32)
-        for row in range(first, min(first + STRIP, rows)):
-            fresh = row if row == first else row + size - 1
-            for k in range(len(features)):
-                load_rows(features[k], fresh, row + size, left, size, ring[k])
-            _number(row, size, columns, rank_of, number, ranks, penalty)
-            for col in range(left, min(left + WIDTH, cols)):
-                here = features[:, row + radius, col + radius]
-                if here[0] >= FAR:
-                    continue
-                total[:] = penalty
-                for run in range(len(runs) - 1):
-                    part = total[runs[run] * size : runs[run + 1] * size]
-                    _add_scores(part, ring, (col - left + columns[runs[run]]) * size, here, limit)
-                minima = groups[: _minima(total, groups)].view(np.int32)
-                bound = _bound(minima, count) if len(minima) >= count else _MOST
-                found = _collect(bits, bound, flags, hits)
-                if found > 2 * count:
-                    found = _thin_out(hits, found, count, bits, ranks)
-                found = _drop_worst(hits, found, count, bits, ranks)
-                for n in range(found):
-                    places[row, col, n] = number[hits[n]]
-                    scores[row, col, n] = total[hits[n]]
+        last = min(first + STRIP, rows)
+        for start in range(first, min(first + stride, last)):
+            for row in range(start, last, stride):
+                for n in range(len(lattices)):
+                    step, reach = lattices[n]
+                    fresh = 2 * reach + 1 if row == start else min(2 * reach + 1, stride // step)
+                    own = rings[:, begins[n] : begins[n + 1]]
+                    _load(features, row, fresh, left, radius, step, reach, wide[n], own)
+                _number(row, lattices, parts, radius, rank_of, number, ranks, penalty)
+                for col in range(left, min(left + WIDTH, cols)):
+                    here = features[:, row + radius, col + radius]
+                    if here[0] >= FAR:
+                        continue
+                    total[:] = penalty
+                    for n in range(len(lattices)):
+                        step, side = lattices[n, 0], 2 * lattices[n, 1] + 1
+                        column = (col - left) % step * wide[n] + (col - left) // step
+                        part = total[parts[n] : parts[n + 1]]
+                        _add_scores(part, rings, begins[n] + column * side, here, limit)
+                    minima = groups[: _minima(total, groups)].view(np.int32)
+                    bound = _bound(minima, count) if len(minima) >= count else _MOST
+                    found = _collect(bits, bound, flags, hits)
+                    if found > 2 * count:
+                        found = _thin_out(hits, found, count, bits, ranks)
+                    found = _drop_worst(hits, found, count, bits, ranks)
+                    for n in range(found):
+                        places[row, col, n] = number[hits[n]]
+                        scores[row, col, n] = total[hits[n]]
 
 
 @numba.njit(parallel=True, nogil=True, cache=True)
@@ -231,14 +277,14 @@ def weighted_sum_kernel(places, weights, values, sums):  # type: ignore[no-untyp
         places: (rows, cols, N); -1 for none.
         weights: Likewise.
         values: (rows + 2 radius, cols + 2 radius, bands).
-        sums: (rows, cols, bands), filled in.
+        sums: (bands, rows, cols), filled in.
     """
     rows, cols, count = places.shape
     size = values.shape[0] - rows + 1
     for row in numba.prange(rows):
+        totals = np.zeros((cols, len(sums)), dtype=np.float32)
         for col in range(cols):
-            total = sums[row, col]
-            total[:] = 0
+            total = totals[col]
             for n in range(count):
                 place = places[row, col, n]
                 if place < 0:
@@ -247,3 +293,6 @@ def weighted_sum_kernel(places, weights, values, sums):  # type: ignore[no-untyp
                 there = values[row + place // size, col + place % size]
                 for band in range(len(total)):
                     total[band] += weight * there[band]
+        # One band after the other: pixels of many bands side by side share places in the cache.
+        for band in range(len(sums)):
+            sums[band, row] = totals[:, band]
