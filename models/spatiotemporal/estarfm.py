@@ -77,13 +77,13 @@ class Estarfm(FusionModel):
         """Share of every pair, and mean coarse change of the window, (pairs, bands, rows, cols)."""
         count = window_sum(known, self.halo)[:, None]
         change = window_sum((target - coarse).where(known[:, None], 0.0), self.halo)
-        mean = change / count.clamp(min=1)
+        mean = (change / count.clamp(min=1)).float()
         core = slice(self.halo, -self.halo)
         here = known[:, None, core, core]
         floor = self._stats.floor[:, None, None]
         weight = (1 / (mean.abs() + floor)) * here
         share = weight / weight.sum(dim=0).clamp(min=1e-30)
-        return share.float(), mean.float()
+        return share, mean
 
     def _from_similar(
         self, fine: Tensor, coarse: Tensor, target: Tensor, similar: Neighbours, share: Tensor
