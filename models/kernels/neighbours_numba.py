@@ -70,14 +70,16 @@ def _number(row, layout, radius, tables, elements):  # type: ignore[no-untyped-d
     for n in range(len(lattices)):
         step, reach = lattices[n]
         side = 2 * reach + 1
-        for i in range(side * side):
-            column, at = i // side, i % side
-            dy, dx = step * ((at - row // step) % side - reach), step * (column - reach)
-            e = parts[n] + i
-            places[e] = (radius + dy) * size + radius + dx
-            ranks[e], ahead[e] = rank_of[places[e]], offset_of[places[e]]
-            # The places near the centre belong to the first lattice.
-            twice[e] = END if n > 0 and max(abs(dy), abs(dx)) <= dense else np.uint16(0)
+        turned, e = row // step % side, parts[n]
+        for column in range(side):
+            dx = step * (column - reach)
+            for at in range(side):
+                dy = step * ((at - turned if at >= turned else at - turned + side) - reach)
+                places[e] = (radius + dy) * size + radius + dx
+                ranks[e], ahead[e] = rank_of[places[e]], offset_of[places[e]]
+                # The places near the centre belong to the first lattice.
+                twice[e] = END if n > 0 and max(abs(dy), abs(dx)) <= dense else np.uint16(0)
+                e += 1
 
 
 @numba.njit(cache=True)

@@ -113,7 +113,8 @@ def _both_ways(values: Array, down: Taps, across: Taps, part: tuple[slice, slice
     out = np.empty((len(values), rows, wide.shape[2]), dtype=np.float32)
     for first in range(0, rows, _ROWS):
         piece = slice(first, first + _ROWS)
-        out[:, piece] = _along(wide, [(at[piece], weight[piece]) for at, weight in down], part[0], 1)
+        taps = [(at[piece], weight[piece]) for at, weight in down]
+        out[:, piece] = _along(wide, taps, part[0], 1)
     return out
 
 
