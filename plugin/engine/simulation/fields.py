@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -18,7 +19,7 @@ def between(rng: Rng, ends: Sequence[float]) -> float:
 
 
 def between_log(rng: Rng, ends: Sequence[float]) -> float:
-    """A number from a range, evenly in the logarithm; a range from 0 to 0 gives 0."""
+    """A number from a range, evenly in the logarithm; where the range begins at 0, its end."""
     low, high = ends
     return float(np.exp(rng.uniform(np.log(low), np.log(high)))) if low else float(high)
 
@@ -46,53 +47,56 @@ class Fields:
         return np.roll(field, self._rng.integers(self.size, size=2), (0, 1))
 
 
-def voronoi(fields: Fields, area: float, rng: Rng, warp: float) -> Labels:
+def warped_positions(fields: Fields, warp: float) -> tuple[Array, Array]:
+    """Rows and columns of the pixels, moved about by ``warp`` pixels."""
+    at = np.arange(fields.size, dtype=np.float32)
+    shape = (fields.size, fields.size)
+    rows, cols = np.broadcast_to(at[:, None], shape), np.broadcast_to(at[None], shape)
+    if not warp:
+        return rows, cols
+    return rows + warp * fields.draw(3.5), cols + warp * fields.draw(3.5)
+
+
+def voronoi(fields: Fields, area: float, warp: float, rng: Rng) -> Labels:
     """(size, size) parcels, numbered from 0: elongated, in any direction, with warped borders.
 
     Args:
         fields: Of the scene.
         area: Mean area in pixels.
-        rng: Source of randomness.
         warp: How far borders wander, in pixels.
+        rng: Source of randomness.
     """
-    rows, cols = np.mgrid[0 : fields.size, 0 : fields.size].astype(np.float32)
-    if warp:
-        rows, cols = rows + warp * fields.draw(3), cols + warp * fields.draw(3)
+    rows, cols = warped_positions(fields, warp)
     angle, side = rng.uniform(0, math.pi), math.sqrt(area)
     stretch = float(np.exp(rng.normal(0, 0.35)))
     along = math.cos(angle) * cols - math.sin(angle) * rows
     across = math.cos(angle) * rows + math.sin(angle) * cols
-    labels = parcels(across / (side / stretch), along / (side * stretch), rng)
-    return renumbered(labels)
+    return renumbered(parcels(across / (side / stretch), along / (side * stretch), rng))
 
 
 def renumbered(labels: Labels) -> Labels:
-    """The same regions numbered from 0 without gaps."""
+    """The same regions numbered from 0 without gaps; the numbers given must not be huge."""
     present = np.bincount(labels.ravel()) > 0
     return (np.cumsum(present) - 1)[labels]
 
 
-def toeplitz(kernel: Array) -> Array:
-    """(n, n) matrix that filters along an axis; weights beyond the border go to the others.
-
-    Args:
-        kernel: 2 n - 1 weights; the middle one is the pixel's own.
-    """
-    n = (len(kernel) + 1) // 2
-    index = np.arange(n)
-    matrix = kernel[index[:, None] - index[None] + n - 1]
-    return (matrix / matrix.sum(axis=1, keepdims=True)).astype(np.float32)
-
-
-def gaussian(size: int, sigma: float) -> Array:
-    """(size, size) matrix that blurs along an axis by a Gaussian of so many pixels."""
-    away = np.arange(1 - size, size) / sigma
-    return toeplitz(np.exp(-0.5 * away**2).astype(np.float32))
+def placed(values: Array, labels: Labels) -> Array:
+    """(bands, n, n) image of values (units, bands) of the units that ``labels`` gives."""
+    return np.take(values.T.astype(np.float32), labels, axis=1)
 
 
 def blurred(planes: Array, sigma: float) -> Array:
-    """(..., n, n) planes blurred by a Gaussian of ``sigma`` pixels."""
+    """(..., n, n) planes blurred by a Gaussian of ``sigma`` pixels, which ends at the border."""
     if sigma < 0.2:
         return planes
-    matrix = gaussian(planes.shape[-1], sigma)
+    matrix = _gaussian(planes.shape[-1], sigma)
     return matrix @ planes @ matrix.T
+
+
+@lru_cache(maxsize=16)
+def _gaussian(size: int, sigma: float) -> Array:
+    """(size, size) matrix that blurs along an axis."""
+    away = np.arange(1 - size, size, dtype=np.float32) / np.float32(sigma)
+    kernel = np.exp(-0.5 * away**2)
+    matrix = np.lib.stride_tricks.sliding_window_view(kernel, size)[::-1]
+    return matrix / matrix.sum(axis=1, keepdims=True)

@@ -1,0 +1,195 @@
+"""Where coarse cells lie on a fine image, what they see of it, and the way back to its pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..land import Array, Rng
+from .fields import blurred
+from .ranges import Ranges
+
+_LATTICE = 8  # places per cell between which turned cells are interpolated
+_TURN = 0.35  # radians: the strongest turn of a grid, 20 degrees
+_FAR = 8.0  # cells: beyond, nothing is seen
+
+
+@dataclass(frozen=True)
+class CoarseGrid:
+    """Where the cells lie.
+
+    Attributes:
+        ratio: Side of a cell in fine pixels.
+        origin: Row and column of the first cell's corner, before turning.
+        count: Cells along an axis.
+        angle: By which the grid is turned around the image's centre, in radians.
+        size: Rows and columns of the fine image.
+        order: 0, 1 or 3: nearest, bilinear or cubic interpolation back to the fine grid.
+    """
+
+    ratio: float
+    origin: tuple[float, float]
+    count: int
+    angle: float
+    size: int
+    order: int
+
+    def centres(self) -> tuple[Array, Array]:
+        """Rows and columns of the cells' centres in fine pixels, which broadcast."""
+        down, across = (start + (np.arange(self.count) + 0.5) * self.ratio for start in self.origin)
+        return self._turned(down[:, None], across[None], self.angle)
+
+    def places(self) -> tuple[Array, Array]:
+        """Rows and columns of the fine pixels in cells from the first one's centre, likewise."""
+        at = np.arange(self.size) + 0.5
+        rows, cols = self._turned(at[:, None], at[None], -self.angle)
+        down, across = (
+            (part - start) / self.ratio for part, start in zip((rows, cols), self.origin)
+        )
+        return down - 0.5, across - 0.5
+
+    def _turned(self, rows: Array, cols: Array, angle: float) -> tuple[Array, Array]:
+        if not angle:
+            return rows, cols
+        middle, sine, cosine = self.size / 2, math.sin(angle), math.cos(angle)
+        down, across = rows - middle, cols - middle
+        return middle + down * cosine - across * sine, middle + down * sine + across * cosine
+
+
+def draw_grid(size: int, ratio: float, rng: Rng, ranges: Ranges) -> CoarseGrid:
+    """A coarse grid that covers the fine image."""
+    angle = rng.uniform(-_TURN, _TURN) if rng.random() < ranges.turned else 0.0
+    count = math.ceil(size * (abs(math.sin(angle)) + math.cos(angle)) / ratio) + 1
+    start = 0.0 if not angle else size / 2 - (count - 1) * ratio / 2
+    part = rng.uniform(-1, 0, 2) if rng.random() < ranges.offset_grid else (0.0, 0.0)
+    # Files may come resampled already; else the engine interpolates by cubic convolution.
+    order = int(rng.choice([0, 1, 3], p=[0.25, 0.15, 0.6]))
+    origin = start + part[0] * ratio, start + part[1] * ratio
+    return CoarseGrid(ratio, origin, count, angle, size, order)
+
+
+def seen(
+    image: Array,
+    grid: CoarseGrid,
+    shift: Sequence[float],
+    sigma: Sequence[float],
+    width: Sequence[float],
+) -> Array:
+    """(bands, count, count) what the cells see of a fine image.
+
+    Args:
+        image: (bands, n, n).
+        grid: Where the cells lie.
+        shift: Rows and columns by which they look beside their place, in fine pixels.
+        sigma: Of the Gaussian by which their box is blurred, along rows and columns, likewise.
+        width: Of their box, likewise.
+    """
+    size = image.shape[-1]
+    rows, cols = (part + by for part, by in zip(grid.centres(), shift))
+    if not grid.angle:
+        down = _weights(rows[:, 0], size, width[0], sigma[0])
+        return down @ image @ _weights(cols[0], size, width[1], sigma[1]).T
+    step = max(grid.ratio / _LATTICE, 1.0)
+    lattice = np.arange(0, size + step, step)
+    down, across = (_weights(lattice, size, wide, blur) for wide, blur in zip(width, sigma))
+    return sampled(down @ image @ across.T, rows / step, cols / step, order=1)
+
+
+def _weights(centres: NDArray, size: int, width: float, sigma: float) -> Array:
+    """(centres, size): how cells see the pixels of an axis: a box blurred by a Gaussian.
+
+    What lies beyond the border has no weight; cells that lie there altogether see the border.
+    """
+    centres = centres.clip(0.01, size - 0.01)
+    edges = (np.arange(size + 1) - centres[:, None]) / width
+    if sigma:
+        away = np.linspace(-_FAR, _FAR, 801)
+        seen_so_far = np.interp(edges, away, _box_integral(away, sigma / width))
+    else:
+        seen_so_far = edges.clip(-0.5, 0.5)
+    weights = np.diff(seen_so_far, axis=1)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _box_integral(away: NDArray, sigma: float) -> NDArray:
+    """Integral up to some places of a box from -0.5 to 0.5 that is blurred by a Gaussian."""
+
+    def ramp(at: NDArray) -> NDArray:  # the integral of the Gaussian's own integral
+        scaled = at / (sigma * math.sqrt(2))
+        below = np.array([0.5 + 0.5 * math.erf(value) for value in scaled])
+        return at * below + sigma / math.sqrt(2 * math.pi) * np.exp(-(scaled**2))
+
+    return ramp(away + 0.5) - ramp(away - 0.5)
+
+
+def on_fine_grid(images: Sequence[Array], grid: CoarseGrid) -> list[Array]:
+    """Cells, (bands, count, count) with NaN for missing ones, interpolated to the fine pixels.
+
+    A pixel in a missing cell is NaN; beside one its neighbours stand in for it.
+    """
+    rows, cols = grid.places()
+    bands, stack = len(images[0]), np.concatenate(images)
+    known = np.isfinite(stack)
+    if known.all():
+        fine = sampled(stack, rows, cols, grid.order)
+    else:
+        near = blurred(np.where(known, stack, 0), 1.0)
+        around = blurred(known.astype(np.float32), 1.0)
+        fill = near / np.maximum(around, 1e-6)
+        fine = sampled(np.where(known, stack, fill), rows, cols, grid.order)
+        fine[sampled(known.astype(np.float32), rows, cols, 0) < 0.5] = np.nan
+    return [fine[first : first + bands] for first in range(0, len(fine), bands)]
+
+
+def sampled(planes: Array, rows: NDArray, cols: NDArray, order: int) -> Array:
+    """(planes, n, m) at fractional places of their pixels; beyond the border it goes on.
+
+    Args:
+        planes: (planes, rows, cols).
+        rows: (n, m) places, or (n, 1).
+        cols: (n, m), or (1, m) if ``rows`` is (n, 1).
+        order: 0, 1 or 3: nearest, bilinear, cubic convolution.
+    """
+    height, width = planes.shape[1:]
+    downs, acrosses = _taps(rows, height, order), _taps(cols, width, order)
+    if rows.shape[1] == 1:  # along the axes one after the other
+        return _matrix(downs, height) @ planes @ _matrix(acrosses, width).T
+    flat = np.ascontiguousarray(planes.reshape(len(planes), -1).T)
+    total = np.zeros((rows.size, len(planes)), dtype=np.float32)
+    for row, down in downs:
+        for col, across in acrosses:
+            weight = (down * across).reshape(-1, 1)
+            total += flat[(row * width + col).ravel()] * weight
+    return np.ascontiguousarray(total.T).reshape(len(planes), *rows.shape)
+
+
+def _matrix(taps: list[tuple[NDArray, Array]], size: int) -> Array:
+    """(places, size) matrix of the taps along an axis."""
+    places = taps[0][0].size
+    matrix = np.zeros((places, size), dtype=np.float32)
+    for pixel, weight in taps:
+        matrix[np.arange(places), pixel.ravel()] += weight.ravel()
+    return matrix
+
+
+def _taps(at: NDArray, size: int, order: int) -> list[tuple[NDArray, Array]]:
+    """Pixels and weights from which values at places are interpolated (Keys 1981, a = -0.5)."""
+    if order == 0:
+        return [(np.rint(at).astype(np.intp).clip(0, size - 1), np.ones(at.shape, np.float32))]
+    first = np.floor(at)
+    part = (at - first).astype(np.float32)
+    if order == 1:
+        kernel = [1 - part, part]
+    else:
+        kernel = [
+            ((-0.5 * part + 1) * part - 0.5) * part,
+            (1.5 * part - 2.5) * part**2 + 1,
+            ((-1.5 * part + 2) * part + 0.5) * part,
+            (0.5 * part - 0.5) * part**2,
+        ]
+    start = first.astype(np.intp) - (len(kernel) // 2 - 1)
+    return [((start + tap).clip(0, size - 1), weight) for tap, weight in enumerate(kernel)]
