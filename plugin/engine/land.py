@@ -96,7 +96,7 @@ def fractal(n: int, slope: float, rng: Rng) -> Array:
     return ((noise - noise.mean()) / noise.std()).astype(np.float32)
 
 
-def parcels(rows: Array, cols: Array, rng: Rng) -> Labels:
+def parcels(rows: NDArray[Any], cols: NDArray[Any], rng: Rng) -> Labels:
     """Voronoi parcels around one jittered seed per unit cell of the positions given."""
     jitter = rng.uniform(0.1, 0.9, (2, _LATTICE, _LATTICE)).astype(np.float32)
     seed_rows, seed_cols = (table.ravel().astype(np.float64) for table in jitter)

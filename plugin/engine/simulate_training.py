@@ -1,4 +1,4 @@
-"""Draw scenes to train networks on: pairs of which the truth is known, as imperfect as real ones."""
+"""Draw scenes to train networks on: the truth is known, the pairs are as imperfect as real ones."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from .land import Array, Rng
 from .simulation.change import series
 from .simulation.coarse_grid import draw_grid, on_fine_grid
 from .simulation.fields import Fields, between_log
-from .simulation.ground import real_ground, simulated_ground
+from .simulation.ground import simulated_ground
 from .simulation.hiding import hide_coarse, hide_fine
 from .simulation.ranges import Ranges
+from .simulation.real_ground import real_ground
 from .simulation.sensor import coarse_images, fine_images
 
 
@@ -22,7 +23,7 @@ from .simulation.sensor import coarse_images, fine_images
 class TrainingScene:
     """A scene to train on, (bands, n, n) float32 images; NaN is hidden.
 
-    Values are in about standard deviations of the fine reference, around 0.
+    Values lie around 0 and are about standard deviations of the fine reference.
 
     Attributes:
         fine_reference: Fine image of the reference date.
@@ -51,8 +52,10 @@ def draw_scene(
     Args:
         rng: Source of all randomness.
         size: Rows and columns in fine pixels.
-        textures: Real fine images, (bands, rows, cols) or (dates, bands, rows, cols), without NaN.
-        ranges: Other ranges than those of ``simulation.ranges.Ranges``.
+        textures: Real fine images, (bands, rows, cols) or (dates, bands, rows, cols), in
+            any unit, NaN for nodata; clouds should be nodata. Of images of several dates the real
+            change may be used.
+        ranges: Other ranges than the usual ones, by the names of ``simulation.ranges.Ranges``.
 
     Raises:
         ValueError: A range or the size makes no sense.
@@ -64,11 +67,10 @@ def draw_scene(
     ratio = min(between_log(rng, chosen.ratio), size / 2)
     if rng.random() < 1 / 3:
         ratio = float(round(ratio))
+    ground = None
     if textures and rng.random() < chosen.textured:
         ground = real_ground(textures, fields, rng, chosen)
-    else:
-        bands = int(rng.integers(chosen.bands[0], chosen.bands[1] + 1))
-        ground = simulated_ground(bands, fields, rng, chosen)
+    ground = ground or simulated_ground(fields, rng, chosen)
     dates = 3 if rng.random() < chosen.second else 2
     images = series(ground, dates, fields, rng, chosen)
     grid = draw_grid(size, ratio, rng, chosen)
@@ -84,7 +86,7 @@ def draw_scene(
 
 
 def _misleading(images: Sequence[Array], rng: Rng) -> Array:
-    """The target with the change of another place, with none, or with the opposite one."""
+    """The target, but with the change of another place, with none, or with the opposite one."""
     change = images[1] - images[0]
     size = change.shape[-1]
     elsewhere = np.roll(change, rng.integers(size // 4, size, 2), (1, 2))

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..land import BANDS, LEAVES, SOIL, STRAW, Array, Labels, Rng, season
+from ..land import BANDS, LEAVES, SOIL, STRAW, Labels, Rng, season
+from .fields import Values
 
 _SPECTRA = np.array([SOIL, STRAW, *LEAVES.values()])
 _STRONGEST = 2.5  # deviations of the reference image; beyond, no two images are alike
@@ -22,17 +23,17 @@ class Calendar:
     """
 
     days: tuple[float, float, float]
-    values: Array
+    values: Values
 
-    def start(self) -> Array:
+    def start(self) -> Values:
         """(parcels, bands) at the reference date."""
         return self.values[0]
 
-    def change(self, step: int) -> Array:
+    def change(self, step: int) -> Values:
         """(parcels, bands) by which the parcels differ from the day before."""
         return self.values[step] - self.values[step - 1]
 
-    def in_units_of(self, spread: Array) -> Calendar:
+    def in_units_of(self, spread: Values) -> Calendar:
         """The same in other units, and strong changes weakened to those that scenes have.
 
         Args:
@@ -62,12 +63,12 @@ def draw_calendar(kind: Labels, bands: int, rng: Rng) -> Calendar:
     dries = greens + rng.uniform(50, 160, kinds)
     harvest = dries + np.where(rng.random(kinds) < 0.7, rng.uniform(5, 40, kinds), 200)
     least = np.where(grown, rng.uniform(0, 0.4, kinds), 1.0)
-    shift = rng.normal(0, rng.uniform(1, 8), len(kind))
-    most = rng.uniform(0.7, 0.95, kinds)[kind] * rng.uniform(0.85, 1.05, len(kind))
+    shift: Values = rng.normal(0, rng.uniform(1, 8), len(kind))
+    most: Values = rng.uniform(0.7, 0.95, kinds)[kind] * rng.uniform(0.85, 1.05, len(kind))
     ground = np.exp(rng.normal(0, 0.08, (len(kind), 1)))
     days = _draw_days(rng)
 
-    def look(day: float) -> Array:
+    def look(day: float) -> Values:
         when = [part[kind].astype(np.float32) for part in (greens, dries, harvest)]
         green, dry = season(day, when, shift, least[kind], most)
         bare = (1 - green - dry)[:, None] * ground * soil

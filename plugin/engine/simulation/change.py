@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..land import Array, Rng
-from .fields import Fields, between, between_log, blurred, placed, voronoi
+from ..land import Rng
+from .fields import Fields, Values, between, between_log, blurred, placed, voronoi
 from .ground import Ground, band_mixing
 from .ranges import Ranges
 
 
-def series(ground: Ground, count: int, fields: Fields, rng: Rng, ranges: Ranges) -> list[Array]:
+def series(ground: Ground, count: int, fields: Fields, rng: Rng, ranges: Ranges) -> list[Values]:
     """(bands, n, n) images of the ground at so many dates, of which the first is known."""
     images = [ground.image]
     for step in range(1, count):
@@ -24,8 +24,8 @@ def series(ground: Ground, count: int, fields: Fields, rng: Rng, ranges: Ranges)
 
 
 def _changed(
-    ground: Ground, image: Array, step: int, fields: Fields, rng: Rng, ranges: Ranges
-) -> Array:
+    ground: Ground, image: Values, step: int, fields: Fields, rng: Rng, ranges: Ranges
+) -> Values:
     amplitude = between_log(rng, ranges.change)
     mixing = band_mixing(len(image), rng)
     mixing /= np.sqrt((mixing**2).sum(axis=0, keepdims=True))
@@ -48,7 +48,7 @@ def _changed(
     return later.astype(np.float32)
 
 
-def _of_classes(ground: Ground, mixing: Array, soft: float, rng: Rng) -> Array:
+def _of_classes(ground: Ground, mixing: Values, soft: float, rng: Rng) -> Values:
     """A change common to all and one of every class, for an amplitude of 1."""
     bands, kinds = len(mixing), int(ground.classes.max()) + 1
     common = rng.normal(0, 1, bands) @ mixing * rng.uniform(0, 1.5)
@@ -56,7 +56,7 @@ def _of_classes(ground: Ground, mixing: Array, soft: float, rng: Rng) -> Array:
     return blurred(placed(common + own, ground.classes), soft)
 
 
-def _uneven(change: Array, amplitude: float, fields: Fields, rng: Rng) -> Array:
+def _uneven(change: Values, amplitude: float, fields: Fields, rng: Rng) -> Values:
     """The change stronger here and weaker there, and parcels with one of their own."""
     small = voronoi(fields, between_log(rng, (60, 1500)), 5, rng)
     count = int(small.max()) + 1
@@ -66,7 +66,7 @@ def _uneven(change: Array, amplitude: float, fields: Fields, rng: Rng) -> Array:
     return change * factor + placed(amplitude * added, small)
 
 
-def _contrast(ground: Ground, image: Array, amplitude: float, soft: float, rng: Rng) -> Array:
+def _contrast(ground: Ground, image: Values, amplitude: float, soft: float, rng: Rng) -> Values:
     """Contrasts within the classes grow or fade."""
     means = _class_means(ground, image)
     gain = min(amplitude, 1) * rng.normal(0, rng.uniform(0.02, 0.3), means.shape)
@@ -74,7 +74,7 @@ def _contrast(ground: Ground, image: Array, amplitude: float, soft: float, rng: 
     return both[: len(image)] * image - both[len(image) :]
 
 
-def _of_index(image: Array, mixing: Array, rng: Rng) -> Array:
+def _of_index(image: Values, mixing: Values, rng: Rng) -> Values:
     """A change that follows a combination of the bands, whatever the class."""
     bands = len(image)
     direction = rng.normal(0, bands**-0.5, bands).astype(np.float32)
@@ -83,14 +83,14 @@ def _of_index(image: Array, mixing: Array, rng: Rng) -> Array:
     return weight.astype(np.float32)[:, None, None] * index
 
 
-def _class_means(ground: Ground, image: Array) -> Array:
+def _class_means(ground: Ground, image: Values) -> Values:
     """(classes, bands) means of the classes; 0 of those that are nowhere."""
     flat, kinds = ground.classes.ravel(), int(ground.classes.max()) + 1
     counts = np.bincount(flat, minlength=kinds).clip(1)
     return np.stack([np.bincount(flat, band.ravel(), kinds) / counts for band in image], axis=1)
 
 
-def _other_texture(image: Array, fields: Fields, rng: Rng, ranges: Ranges) -> Array:
+def _other_texture(image: Values, fields: Fields, rng: Rng, ranges: Ranges) -> Values:
     """Replace a part of the finest texture by another one of the same local strength."""
     kept = between(rng, ranges.texture_kept)
     fine = image - blurred(image, 1.5)
@@ -101,15 +101,15 @@ def _other_texture(image: Array, fields: Fields, rng: Rng, ranges: Ranges) -> Ar
     return image - np.float32(1 - kept) * fine + strength * other
 
 
-def _abrupt(ground: Ground, image: Array, fields: Fields, rng: Rng) -> Array:
+def _abrupt(ground: Ground, image: Values, fields: Fields, rng: Rng) -> Values:
     """Flood or snow, harvest, or anything else in a region or some of its parcels."""
-    draw = rng.choice([_covered, _harvested, _replaced], p=[0.25, 0.25, 0.5])
-    where, new = draw(ground, image, fields, rng)
+    kinds = (_covered, _harvested, _replaced, _replaced)
+    where, new = kinds[int(rng.integers(len(kinds)))](ground, image, fields, rng)
     weight = blurred(where.astype(np.float32), 0.5)
     return image * (1 - weight) + new * weight
 
 
-def _covered(ground: Ground, image: Array, fields: Fields, rng: Rng) -> tuple[Array, Array]:
+def _covered(ground: Ground, image: Values, fields: Fields, rng: Rng) -> tuple[Values, Values]:
     """Where low ground is flooded or high ground under snow: all is dark, or bright, and alike."""
     wet = fields.draw(3.5)
     end = rng.choice([0.01, 0.99], p=[0.7, 0.3])
@@ -118,7 +118,7 @@ def _covered(ground: Ground, image: Array, fields: Fields, rng: Rng) -> tuple[Ar
     return wet > np.quantile(wet[::4, ::4], 1 - rng.uniform(0.01, 0.25)), new
 
 
-def _harvested(ground: Ground, image: Array, fields: Fields, rng: Rng) -> tuple[Array, Array]:
+def _harvested(ground: Ground, image: Values, fields: Fields, rng: Rng) -> tuple[Values, Values]:
     """Parcels of one class that all look alike now, some of them not yet."""
     count = int(ground.parcels.max()) + 1
     chosen = (rng.random(count) < rng.uniform(0.2, 0.9))[ground.parcels]
@@ -126,7 +126,7 @@ def _harvested(ground: Ground, image: Array, fields: Fields, rng: Rng) -> tuple[
     return where, _bare(ground, image, rng)
 
 
-def _replaced(ground: Ground, image: Array, fields: Fields, rng: Rng) -> tuple[Array, Array]:
+def _replaced(ground: Ground, image: Values, fields: Fields, rng: Rng) -> tuple[Values, Values]:
     where = fields.draw(rng.uniform(2.6, 3.6)) > rng.uniform(1, 2.2)
     if rng.random() < 0.6:
         count = int(ground.parcels.max()) + 1
@@ -136,7 +136,7 @@ def _replaced(ground: Ground, image: Array, fields: Fields, rng: Rng) -> tuple[A
     return where, _bare(ground, image, rng)
 
 
-def _bare(ground: Ground, image: Array, rng: Rng) -> Array:
+def _bare(ground: Ground, image: Values, rng: Rng) -> Values:
     """About the mean of some class everywhere, with weak texture."""
     means = _class_means(ground, image)
     value = means[rng.integers(len(means))] + rng.normal(0, 0.5, len(image))

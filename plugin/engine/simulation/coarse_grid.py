@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..land import Array, Rng
-from .fields import blurred
+from ..land import Rng
+from .fields import Values, blurred
 from .ranges import Ranges
 
 _LATTICE = 8  # places per cell between which turned cells are interpolated
@@ -38,12 +37,12 @@ class CoarseGrid:
     size: int
     order: int
 
-    def centres(self) -> tuple[Array, Array]:
+    def centres(self) -> tuple[Values, Values]:
         """Rows and columns of the cells' centres in fine pixels, which broadcast."""
         down, across = (start + (np.arange(self.count) + 0.5) * self.ratio for start in self.origin)
         return self._turned(down[:, None], across[None], self.angle)
 
-    def places(self) -> tuple[Array, Array]:
+    def places(self) -> tuple[Values, Values]:
         """Rows and columns of the fine pixels in cells from the first one's centre, likewise."""
         at = np.arange(self.size) + 0.5
         rows, cols = self._turned(at[:, None], at[None], -self.angle)
@@ -52,7 +51,7 @@ class CoarseGrid:
         )
         return down - 0.5, across - 0.5
 
-    def _turned(self, rows: Array, cols: Array, angle: float) -> tuple[Array, Array]:
+    def _turned(self, rows: Values, cols: Values, angle: float) -> tuple[Values, Values]:
         if not angle:
             return rows, cols
         middle, sine, cosine = self.size / 2, math.sin(angle), math.cos(angle)
@@ -73,12 +72,12 @@ def draw_grid(size: int, ratio: float, rng: Rng, ranges: Ranges) -> CoarseGrid:
 
 
 def seen(
-    image: Array,
+    image: Values,
     grid: CoarseGrid,
     shift: Sequence[float],
     sigma: Sequence[float],
     width: Sequence[float],
-) -> Array:
+) -> Values:
     """(bands, count, count) what the cells see of a fine image.
 
     Args:
@@ -99,7 +98,7 @@ def seen(
     return sampled(down @ image @ across.T, rows / step, cols / step, order=1)
 
 
-def _weights(centres: NDArray, size: int, width: float, sigma: float) -> Array:
+def _weights(centres: Values, size: int, width: float, sigma: float) -> Values:
     """(centres, size): how cells see the pixels of an axis: a box blurred by a Gaussian.
 
     What lies beyond the border has no weight; cells that lie there altogether see the border.
@@ -115,10 +114,10 @@ def _weights(centres: NDArray, size: int, width: float, sigma: float) -> Array:
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _box_integral(away: NDArray, sigma: float) -> NDArray:
+def _box_integral(away: Values, sigma: float) -> Values:
     """Integral up to some places of a box from -0.5 to 0.5 that is blurred by a Gaussian."""
 
-    def ramp(at: NDArray) -> NDArray:  # the integral of the Gaussian's own integral
+    def ramp(at: Values) -> Values:  # the integral of the Gaussian's own integral
         scaled = at / (sigma * math.sqrt(2))
         below = np.array([0.5 + 0.5 * math.erf(value) for value in scaled])
         return at * below + sigma / math.sqrt(2 * math.pi) * np.exp(-(scaled**2))
@@ -126,7 +125,7 @@ def _box_integral(away: NDArray, sigma: float) -> NDArray:
     return ramp(away + 0.5) - ramp(away - 0.5)
 
 
-def on_fine_grid(images: Sequence[Array], grid: CoarseGrid) -> list[Array]:
+def on_fine_grid(images: Sequence[Values], grid: CoarseGrid) -> list[Values]:
     """Cells, (bands, count, count) with NaN for missing ones, interpolated to the fine pixels.
 
     A pixel in a missing cell is NaN; beside one its neighbours stand in for it.
@@ -145,7 +144,7 @@ def on_fine_grid(images: Sequence[Array], grid: CoarseGrid) -> list[Array]:
     return [fine[first : first + bands] for first in range(0, len(fine), bands)]
 
 
-def sampled(planes: Array, rows: NDArray, cols: NDArray, order: int) -> Array:
+def sampled(planes: Values, rows: Values, cols: Values, order: int) -> Values:
     """(planes, n, m) at fractional places of their pixels; beyond the border it goes on.
 
     Args:
@@ -167,7 +166,7 @@ def sampled(planes: Array, rows: NDArray, cols: NDArray, order: int) -> Array:
     return np.ascontiguousarray(total.T).reshape(len(planes), *rows.shape)
 
 
-def _matrix(taps: list[tuple[NDArray, Array]], size: int) -> Array:
+def _matrix(taps: list[tuple[Values, Values]], size: int) -> Values:
     """(places, size) matrix of the taps along an axis."""
     places = taps[0][0].size
     matrix = np.zeros((places, size), dtype=np.float32)
@@ -176,7 +175,7 @@ def _matrix(taps: list[tuple[NDArray, Array]], size: int) -> Array:
     return matrix
 
 
-def _taps(at: NDArray, size: int, order: int) -> list[tuple[NDArray, Array]]:
+def _taps(at: Values, size: int, order: int) -> list[tuple[Values, Values]]:
     """Pixels and weights from which values at places are interpolated (Keys 1981, a = -0.5)."""
     if order == 0:
         return [(np.rint(at).astype(np.intp).clip(0, size - 1), np.ones(at.shape, np.float32))]

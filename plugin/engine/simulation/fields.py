@@ -5,17 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..land import Array, Labels, Rng, fractal, parcels
+from ..land import Labels, Rng, fractal, parcels
+
+Values = NDArray[Any]  # of single precision, or double on the way
 
 _SLOPES = (0.8, 1.6, 2.2, 2.9, 3.5)  # of the fields that are made; others take the nearest
 
 
 def between(rng: Rng, ends: Sequence[float]) -> float:
     """A number from a range, evenly."""
-    return float(rng.uniform(*ends))
+    low, high = ends
+    return float(rng.uniform(low, high))
 
 
 def between_log(rng: Rng, ends: Sequence[float]) -> float:
@@ -34,20 +39,20 @@ class Fields:
     def __init__(self, size: int, rng: Rng) -> None:
         self.size = size
         self._rng = rng
-        self._made: dict[float, Array] = {}
+        self._made: dict[float, Values] = {}
 
-    def draw(self, slope: float) -> Array:
+    def draw(self, slope: float) -> Values:
         """(size, size) noise of mean 0 and deviation 1, power about frequency ** -slope."""
         slope = min(_SLOPES, key=lambda made: abs(made - slope))
         if slope not in self._made:
             self._made[slope] = fractal(self.size, slope, self._rng)
-        field = np.rot90(self._made[slope], self._rng.integers(4))
+        field = np.rot90(self._made[slope], int(self._rng.integers(4)))
         if self._rng.random() < 0.5:
             field = field.T
         return np.roll(field, self._rng.integers(self.size, size=2), (0, 1))
 
 
-def warped_positions(fields: Fields, warp: float) -> tuple[Array, Array]:
+def warped_positions(fields: Fields, warp: float) -> tuple[Values, Values]:
     """Rows and columns of the pixels, moved about by ``warp`` pixels."""
     at = np.arange(fields.size, dtype=np.float32)
     shape = (fields.size, fields.size)
@@ -80,12 +85,12 @@ def renumbered(labels: Labels) -> Labels:
     return (np.cumsum(present) - 1)[labels]
 
 
-def placed(values: Array, labels: Labels) -> Array:
+def placed(values: Values, labels: Labels) -> Values:
     """(bands, n, n) image of values (units, bands) of the units that ``labels`` gives."""
     return np.take(values.T.astype(np.float32), labels, axis=1)
 
 
-def blurred(planes: Array, sigma: float) -> Array:
+def blurred(planes: Values, sigma: float) -> Values:
     """(..., n, n) planes blurred by a Gaussian of ``sigma`` pixels, which ends at the border."""
     if sigma < 0.2:
         return planes
@@ -94,7 +99,7 @@ def blurred(planes: Array, sigma: float) -> Array:
 
 
 @lru_cache(maxsize=16)
-def _gaussian(size: int, sigma: float) -> Array:
+def _gaussian(size: int, sigma: float) -> Values:
     """(size, size) matrix that blurs along an axis."""
     away = np.arange(1 - size, size, dtype=np.float32) / np.float32(sigma)
     kernel = np.exp(-0.5 * away**2)

@@ -6,18 +6,16 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..land import Array, Rng
+from ..land import Rng
 from .coarse_grid import CoarseGrid, seen
-from .fields import Fields, between_log
+from .fields import Fields, Values, between_log
 from .ranges import Ranges
 
 _THIN = 0.15  # of the clouds of a coarse image: they are not masked but brighten the cells
-Mask = NDArray[np.bool_]
 
 
-def hide_fine(image: Array, fields: Fields, rng: Rng, ranges: Ranges) -> Array:
+def hide_fine(image: Values, fields: Fields, rng: Rng, ranges: Ranges) -> Values:
     """A fine image without what clouds, shadows and stripes hide."""
     hidden = np.zeros(image.shape[1:], dtype=bool)
     if rng.random() < ranges.clouded:
@@ -32,28 +30,30 @@ def hide_fine(image: Array, fields: Fields, rng: Rng, ranges: Ranges) -> Array:
 
 
 def hide_coarse(
-    cells: Sequence[Array], grid: CoarseGrid, fields: Fields, rng: Rng, ranges: Ranges
-) -> list[Array]:
+    cells: Sequence[Values], grid: CoarseGrid, fields: Fields, rng: Rng, ranges: Ranges
+) -> list[Values]:
     """Coarse images without the cells under clouds; cells beside them are too bright."""
-    found = []
-    for image in cells:
-        if rng.random() < ranges.clouded:
-            clouds = _clouds(fields, rng, ranges)[None].astype(np.float32)
-            side = (grid.ratio, grid.ratio)
-            share = seen(clouds, grid, (0, 0), (0.3 * grid.ratio,) * 2, side)[0]
-            brighter = rng.uniform(0.5, 4, (len(image), 1, 1)).astype(np.float32)
-            image = np.where(share > _THIN, np.float32(np.nan), image + share * brighter)
-        found.append(image)
-    return found
+    return [
+        _clouded(image, grid, fields, rng, ranges) if rng.random() < ranges.clouded else image
+        for image in cells
+    ]
 
 
-def _clouds(fields: Fields, rng: Rng, ranges: Ranges) -> Mask:
+def _clouded(cells: Values, grid: CoarseGrid, fields: Fields, rng: Rng, ranges: Ranges) -> Values:
+    clouds = _clouds(fields, rng, ranges)[None].astype(np.float32)
+    blur, side = (0.3 * grid.ratio,) * 2, (grid.ratio,) * 2
+    share = seen(clouds, grid, (0, 0), blur, side)[0]
+    brighter = rng.uniform(0.5, 4, (len(cells), 1, 1)).astype(np.float32)
+    return np.where(share > _THIN, np.float32(np.nan), cells + share * brighter)
+
+
+def _clouds(fields: Fields, rng: Rng, ranges: Ranges) -> Values:
     """(size, size) where clouds are."""
     field = fields.draw(rng.uniform(2.2, 3.5))
     return field > np.quantile(field[::4, ::4], 1 - between_log(rng, ranges.cloud))
 
 
-def _stripes(size: int, rng: Rng) -> Mask:
+def _stripes(size: int, rng: Rng) -> Values:
     """Gaps as those of Landsat 7 since 2003: oblique wedges, wider towards the scene's edge."""
     rows, cols = np.mgrid[0:size, 0:size]
     along = rows + rng.uniform(-0.3, 0.3) * cols + rng.uniform(0, 100)

@@ -29,7 +29,8 @@ class Ranges:
             classes without one.
         parcel: Area of the parcels in pixels, log.
         block: Area of the blocks of parcels of one mix of classes, in pixels, log.
-        change: Amplitude of the change, log. The study had 0.12 to 2; less teaches to copy.
+        texture: Strength of the texture of simulated ground, log. The study had up to 0.35.
+        change: Amplitude of the change without seasons, log.
         abrupt: Share of the scenes with abrupt change: flood, harvest, or anything else.
         texture_kept: Correlation of the finest texture between the dates.
         fine_shift: Shift between the fine images in pixels, in ``fine_shifted`` of the scenes.
@@ -70,7 +71,8 @@ class Ranges:
     seasonal: float = 0.4
     parcel: Range = (40, 1500)
     block: Range = (2500, 20000)
-    change: Range = (0.1, 2.0)
+    texture: Range = (0.03, 0.6)
+    change: Range = (0.12, 2.0)
     abrupt: float = 0.4
     texture_kept: Range = (0.5, 1.0)
     fine_shift: Range = (0, 0.6)
@@ -89,7 +91,7 @@ class Ranges:
     date_bias: Range = (0.02, 0.4)
     haze: Range = (0.02, 0.5)
     hazy: float = 0.2
-    date_noise: Range = (0.01, 2.0)
+    date_noise: Range = (0.01, 1.5)
     common_noise: Range = (0.03, 0.8)
     misled: float = 0.08
     clouded: float = 0.25
@@ -113,7 +115,8 @@ class Ranges:
 
 IDEAL = {
     "fine_shifted": 0.0, "fine_noise": (0.0, 0.0), "psf": (0.0, 0.0), "oblique": 0.0,
-    "turned": 0.0, "offset_grid": 0.0, "common_shift": (0.0, 0.0), "date_shift": (0.0, 0.0), "gain": (1.0, 1.0),
+    "turned": 0.0, "offset_grid": 0.0, "common_shift": (0.0, 0.0), "date_shift": (0.0, 0.0),
+    "gain": (1.0, 1.0),
     "offset": 0.0, "bend": (0.0, 0.0), "date_bias": (0.0, 0.0), "hazy": 0.0,
     "date_noise": (0.0, 0.0), "common_noise": (0.0, 0.0), "misled": 0.0, "clouded": 0.0,
     "striped": 0.0, "saturated": 0.0,

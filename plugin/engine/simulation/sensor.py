@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..land import Array, Rng
+from ..land import Rng
 from .coarse_grid import CoarseGrid, sampled, seen
-from .fields import Fields, between, between_log, blurred
+from .fields import Fields, Values, between, between_log, blurred
 from .ranges import Ranges
 
 _BEND_ENDS = (-4.0, 12.0)  # deviations from the mean between which a relation is bent
@@ -32,27 +32,27 @@ class _Sensor:
         correlated: Cells by which noise is blurred.
     """
 
-    gain: Array
-    offset: Array
+    gain: Values
+    offset: Values
     bend: float
-    level: Array
-    shift: Array
+    level: Values
+    shift: Values
     sigma: float
-    noise: Array
+    noise: Values
     shared: float
     correlated: float
 
 
 def coarse_images(
-    images: Sequence[Array], grid: CoarseGrid, fields: Fields, rng: Rng, ranges: Ranges
-) -> list[Array]:
+    images: Sequence[Values], grid: CoarseGrid, fields: Fields, rng: Rng, ranges: Ranges
+) -> list[Values]:
     """(bands, count, count) cells of every date, with all imperfections of the sensor."""
     shape = (len(images[0]), grid.count, grid.count)
     sensor = _draw_sensor(shape, grid, rng, ranges)
     noise, bias = between_log(rng, ranges.date_noise), between_log(rng, ranges.date_bias)
     drift = between(rng, ranges.date_shift) * grid.ratio
-    found: list[Array] = []
-    spread: Array | float = 1.0
+    found: list[Values] = []
+    spread: Values | float = 1.0
     for image in images:
         width, sigma = _view(grid.ratio, sensor.sigma, rng, ranges)
         shift = sensor.shift + drift * rng.normal(0, 1, 2)
@@ -93,7 +93,7 @@ def _view(
     return (ratio * math.sqrt(wide), ratio * wide), (sigma * uneven, sigma / uneven * wide)
 
 
-def _hazy(image: Array, fields: Fields, rng: Rng, ranges: Ranges) -> Array:
+def _hazy(image: Values, fields: Fields, rng: Rng, ranges: Ranges) -> Values:
     """An image through thin haze: smooth, brighter in some bands than in others."""
     if rng.random() >= ranges.hazy:
         return image
@@ -102,12 +102,12 @@ def _hazy(image: Array, fields: Fields, rng: Rng, ranges: Ranges) -> Array:
     return image + strength.astype(np.float32) * haze.clip(0)
 
 
-def _bent(cells: Array, bend: float) -> Array:
+def _bent(cells: Values, bend: float) -> Values:
     """High values saturate; at the mean the slope is 1."""
     return cells if not bend else (1 - np.exp(-bend * cells.clip(*_BEND_ENDS))) / bend
 
 
-def _cell_noise(shape: tuple[int, int, int], sensor: _Sensor, rng: Rng) -> Array:
+def _cell_noise(shape: tuple[int, int, int], sensor: _Sensor, rng: Rng) -> Values:
     """Noise of deviation 1."""
     same, own = rng.normal(0, 1, (1, *shape[1:])), rng.normal(0, 1, shape)
     noise = math.sqrt(sensor.shared) * same + math.sqrt(1 - sensor.shared) * own
@@ -117,14 +117,14 @@ def _cell_noise(shape: tuple[int, int, int], sensor: _Sensor, rng: Rng) -> Array
     return noise / noise.std()
 
 
-def _biased(cells: Array, bias: float, level: Array, rng: Rng) -> Array:
+def _biased(cells: Values, bias: float, level: Values, rng: Rng) -> Values:
     """A date's gain and offset, which view angle and atmosphere leave."""
     bands = (len(cells), 1, 1)
     gain = 0.2 * bias * (rng.normal(0, 1) + rng.normal(0, 1, bands)) / math.sqrt(2)
     return cells + gain * (cells + level) + bias * rng.normal(0, 1, bands) / math.sqrt(2)
 
 
-def fine_images(images: Sequence[Array], fields: Fields, rng: Rng, ranges: Ranges) -> list[Array]:
+def fine_images(images: Sequence[Values], fields: Fields, rng: Rng, ranges: Ranges) -> list[Values]:
     """What the fine sensor records of the dates; the target, the second one, without noise."""
     noise = between_log(rng, ranges.fine_noise)
     found = [_shifted(image, rng, ranges) if date else image for date, image in enumerate(images)]
@@ -138,7 +138,7 @@ def fine_images(images: Sequence[Array], fields: Fields, rng: Rng, ranges: Range
     return [np.minimum(image, level.astype(np.float32)[:, None, None]) for image in found]
 
 
-def _shifted(image: Array, rng: Rng, ranges: Ranges) -> Array:
+def _shifted(image: Values, rng: Rng, ranges: Ranges) -> Values:
     """A fine image that does not lie quite where the reference lies."""
     if rng.random() >= ranges.fine_shifted:
         return image
