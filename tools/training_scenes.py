@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from rasterfuse.plugin.engine.simulate_training import TrainingScene, draw_scene
-from rasterfuse.plugin.engine.simulation.fields import blurred
+from rasterfuse.plugin.engine.simulation.filters import blurred
 
 QUANTILES = (5, 25, 50, 75, 95)
 PER_PICTURE = 6

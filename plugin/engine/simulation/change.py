@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..land import Rng
-from .fields import Fields, Values, between, between_log, blurred, placed, voronoi
+from .fields import Fields, Values, between, between_log, placed, voronoi
+from .filters import blurred
 from .ground import Ground, band_mixing
 from .ranges import Ranges
 
@@ -78,7 +79,7 @@ def _of_index(image: Values, mixing: Values, rng: Rng) -> Values:
     """A change that follows a combination of the bands, whatever the class."""
     bands = len(image)
     direction = rng.normal(0, bands**-0.5, bands).astype(np.float32)
-    index = np.tanh(np.tensordot(direction, image, 1))
+    index = np.tanh((direction[:, None, None] * image).sum(axis=0))
     weight = rng.uniform(0.1, 0.5) * (rng.normal(0, 1, bands) @ mixing)
     return weight.astype(np.float32)[:, None, None] * index
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..land import Rng
-from .fields import Values, blurred
+from .fields import Values
+from .filters import Taps, along, blurred
 from .ranges import Ranges
 
 _LATTICE = 8  # places per cell between which turned cells are interpolated
 _TURN = 0.35  # radians: the strongest turn of a grid, 20 degrees
-_FAR = 8.0  # cells: beyond, nothing is seen
+_TAIL = 3.5  # a Gaussian ends here, in deviations
 
 
 @dataclass(frozen=True)
@@ -90,28 +91,34 @@ def seen(
     size = image.shape[-1]
     rows, cols = (part + by for part, by in zip(grid.centres(), shift))
     if not grid.angle:
-        down = _weights(rows[:, 0], size, width[0], sigma[0])
-        return down @ image @ _weights(cols[0], size, width[1], sigma[1]).T
+        down = _view(rows[:, 0], size, width[0], sigma[0])
+        return along(along(image, down, 1), _view(cols[0], size, width[1], sigma[1]), 2)
     step = max(grid.ratio / _LATTICE, 1.0)
     lattice = np.arange(0, size + step, step)
-    down, across = (_weights(lattice, size, wide, blur) for wide, blur in zip(width, sigma))
-    return sampled(down @ image @ across.T, rows / step, cols / step, order=1)
+    down, across = (_view(lattice, size, wide, blur) for wide, blur in zip(width, sigma))
+    return sampled(along(along(image, down, 1), across, 2), rows / step, cols / step, order=1)
 
 
-def _weights(centres: Values, size: int, width: float, sigma: float) -> Values:
-    """(centres, size): how cells see the pixels of an axis: a box blurred by a Gaussian.
+def _view(centres: Values, size: int, width: float, sigma: float) -> Taps:
+    """How cells see the pixels of an axis: through a box blurred by a Gaussian.
 
     What lies beyond the border has no weight; cells that lie there altogether see the border.
     """
     centres = centres.clip(0.01, size - 0.01)
-    edges = (np.arange(size + 1) - centres[:, None]) / width
+    reach = width / 2 + _TAIL * sigma
+    first = np.floor(centres - reach).astype(np.intp)
+    pixels = first[:, None] + np.arange(math.ceil(2 * reach) + 2)
+    edges = ((pixels - centres[:, None]) / width, (pixels + 1 - centres[:, None]) / width)
     if sigma:
-        away = np.linspace(-_FAR, _FAR, 801)
-        seen_so_far = np.interp(edges, away, _box_integral(away, sigma / width))
+        far = reach / width + 1
+        away = np.linspace(-far, far, 801)
+        so_far = _box_integral(away, sigma / width)
+        weights = np.interp(edges[1], away, so_far) - np.interp(edges[0], away, so_far)
     else:
-        seen_so_far = edges.clip(-0.5, 0.5)
-    weights = np.diff(seen_so_far, axis=1)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+        weights = edges[1].clip(-0.5, 0.5) - edges[0].clip(-0.5, 0.5)
+    weights[(pixels < 0) | (pixels >= size)] = 0
+    weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return list(zip(pixels.clip(0, size - 1).T, weights.T))
 
 
 def _box_integral(away: Values, sigma: float) -> Values:
@@ -156,7 +163,9 @@ def sampled(planes: Values, rows: Values, cols: Values, order: int) -> Values:
     height, width = planes.shape[1:]
     downs, acrosses = _taps(rows, height, order), _taps(cols, width, order)
     if rows.shape[1] == 1:  # along the axes one after the other
-        return _matrix(downs, height) @ planes @ _matrix(acrosses, width).T
+        downs = [(row[:, 0], weight[:, 0]) for row, weight in downs]
+        acrosses = [(col[0], weight[0]) for col, weight in acrosses]
+        return along(along(planes, downs, 1), acrosses, 2)
     flat = np.ascontiguousarray(planes.reshape(len(planes), -1).T)
     total = np.zeros((rows.size, len(planes)), dtype=np.float32)
     for row, down in downs:
@@ -166,16 +175,7 @@ def sampled(planes: Values, rows: Values, cols: Values, order: int) -> Values:
     return np.ascontiguousarray(total.T).reshape(len(planes), *rows.shape)
 
 
-def _matrix(taps: list[tuple[Values, Values]], size: int) -> Values:
-    """(places, size) matrix of the taps along an axis."""
-    places = taps[0][0].size
-    matrix = np.zeros((places, size), dtype=np.float32)
-    for pixel, weight in taps:
-        matrix[np.arange(places), pixel.ravel()] += weight.ravel()
-    return matrix
-
-
-def _taps(at: Values, size: int, order: int) -> list[tuple[Values, Values]]:
+def _taps(at: Values, size: int, order: int) -> Taps:
     """Pixels and weights from which values at places are interpolated (Keys 1981, a = -0.5)."""
     if order == 0:
         return [(np.rint(at).astype(np.intp).clip(0, size - 1), np.ones(at.shape, np.float32))]

@@ -1,10 +1,9 @@
-"""What ground, change and sensors are drawn with: numbers, random fields, parcels, blurring."""
+"""What ground, change and sensors are drawn with: numbers, random fields, parcels."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,9 @@ def between(rng: Rng, ends: Sequence[float]) -> float:
 def between_log(rng: Rng, ends: Sequence[float]) -> float:
     """A number from a range, evenly in the logarithm; where the range begins at 0, its end."""
     low, high = ends
-    return float(np.exp(rng.uniform(np.log(low), np.log(high)))) if low else float(high)
+    if not low:
+        return float(high)
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))).clip(low, high))
 
 
 class Fields:
@@ -88,20 +89,3 @@ def renumbered(labels: Labels) -> Labels:
 def placed(values: Values, labels: Labels) -> Values:
     """(bands, n, n) image of values (units, bands) of the units that ``labels`` gives."""
     return np.take(values.T.astype(np.float32), labels, axis=1)
-
-
-def blurred(planes: Values, sigma: float) -> Values:
-    """(..., n, n) planes blurred by a Gaussian of ``sigma`` pixels, which ends at the border."""
-    if sigma < 0.2:
-        return planes
-    matrix = _gaussian(planes.shape[-1], sigma)
-    return matrix @ planes @ matrix.T
-
-
-@lru_cache(maxsize=16)
-def _gaussian(size: int, sigma: float) -> Values:
-    """(size, size) matrix that blurs along an axis."""
-    away = np.arange(1 - size, size, dtype=np.float32) / np.float32(sigma)
-    kernel = np.exp(-0.5 * away**2)
-    matrix = np.lib.stride_tricks.sliding_window_view(kernel, size)[::-1]
-    return matrix / matrix.sum(axis=1, keepdims=True)

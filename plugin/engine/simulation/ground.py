@@ -9,16 +9,8 @@ import numpy as np
 
 from ..land import Labels, Rng, blocks_of_parcels
 from .calendar import Calendar, draw_calendar
-from .fields import (
-    Fields,
-    Values,
-    between_log,
-    blurred,
-    placed,
-    renumbered,
-    voronoi,
-    warped_positions,
-)
+from .fields import Fields, Values, between_log, placed, renumbered, voronoi, warped_positions
+from .filters import blurred
 from .ranges import Ranges
 
 

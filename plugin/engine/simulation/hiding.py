@@ -12,7 +12,8 @@ from .coarse_grid import CoarseGrid, seen
 from .fields import Fields, Values, between_log
 from .ranges import Ranges
 
-_THIN = 0.15  # of the clouds of a coarse image: they are not masked but brighten the cells
+_THIN = (0.05, 0.3)  # cloud cover of a cell up to which it is not masked but brighter
+_MOST = 0.9  # a coarse image of which clouds hide more is none
 
 
 def hide_fine(image: Values, fields: Fields, rng: Rng, ranges: Ranges) -> Values:
@@ -44,7 +45,10 @@ def _clouded(cells: Values, grid: CoarseGrid, fields: Fields, rng: Rng, ranges: 
     blur, side = (0.3 * grid.ratio,) * 2, (grid.ratio,) * 2
     share = seen(clouds, grid, (0, 0), blur, side)[0]
     brighter = rng.uniform(0.5, 4, (len(cells), 1, 1)).astype(np.float32)
-    return np.where(share > _THIN, np.float32(np.nan), cells + share * brighter)
+    hidden = share > rng.uniform(*_THIN)
+    if hidden.mean() > _MOST:
+        return cells
+    return np.where(hidden, np.float32(np.nan), cells + share * brighter)
 
 
 def _clouds(fields: Fields, rng: Rng, ranges: Ranges) -> Values:

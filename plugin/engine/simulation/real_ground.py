@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from ..land import Labels, Rng
 from .calendar import draw_calendar
 from .fields import Fields, Values, between_log, placed, renumbered, voronoi
+from .filters import Taps, along
 from .ground import Ground, standardised
 from .ranges import Ranges
 
@@ -29,7 +31,7 @@ def real_ground(
     """
     for _ in range(_TRIES):
         dates = _crop(textures[int(rng.integers(len(textures)))], fields.size, rng, ranges)
-        hidden: Values = np.isnan(dates).any(axis=(0, 1))
+        hidden = np.any(np.isnan(dates), axis=(0, 1))
         if hidden.mean() <= _HIDDEN and np.nanstd(dates, axis=(2, 3)).all():
             break
     else:
@@ -37,8 +39,7 @@ def real_ground(
     dates = _completed(dates, hidden, rng)
     image, later = standardised(dates[0]), standardised(dates[-1], dates[0])
     kinds = int(rng.integers(3, 12))
-    classes = _nearest(image.reshape(len(image), -1).T, _centres(image, kinds, rng))
-    classes = classes.reshape(image.shape[1:])
+    classes = _nearest(image, _centres(image, kinds, rng))
     stands = voronoi(fields, between_log(rng, ranges.parcel), 5, rng)
     if len(dates) > 1:
         return Ground(image, classes, stands, None, later)
@@ -61,9 +62,11 @@ def _crop(texture: Values, size: int, rng: Rng, ranges: Ranges) -> Values:
     width = round(size / between_log(rng, _ZOOM))
     rows, cols = (_some(side, width, rng) for side in dates.shape[2:])
     piece = dates[np.ix_(rng.permutation(len(dates))[:use], bands, rows, cols)]
-    matrix = _zoom(width, size)
-    piece = np.rot90(matrix @ piece.astype(np.float32) @ matrix.T, int(rng.integers(4)), (2, 3))
-    return np.ascontiguousarray(piece[..., ::-1] if rng.random() < 0.5 else piece)
+    taps = _zoom(width, size)
+    planes = along(along(np.concatenate(piece.astype(np.float32)), taps, 1), taps, 2)
+    planes = np.rot90(planes, int(rng.integers(4)), (1, 2))
+    planes = np.ascontiguousarray(planes[..., ::-1] if rng.random() < 0.5 else planes)
+    return planes.reshape(use, -1, size, size)
 
 
 def _some(side: int, width: int, rng: Rng) -> Values:
@@ -82,12 +85,13 @@ def _completed(dates: Values, hidden: Values, rng: Rng) -> Values:
     return dates
 
 
-def _zoom(old: int, new: int) -> Values:
-    """(new, old) matrix that interpolates an axis of another number of pixels."""
-    at = (np.arange(new) + 0.5) * old / new - 0.5
-    reach = max(old / new, 1.0)
-    weights = np.clip(1 - np.abs(at[:, None] - np.arange(old)) / reach, 0, None)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+def _zoom(old: int, new: int) -> Taps:
+    """How an axis is interpolated to another number of pixels."""
+    at, reach = (np.arange(new) + 0.5) * old / new - 0.5, max(old / new, 1.0)
+    pixels = np.floor(at - reach).astype(np.intp)[:, None] + np.arange(1, math.ceil(2 * reach) + 1)
+    weights = np.clip(1 - np.abs(at[:, None] - pixels) / reach, 0, None)
+    weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return list(zip(pixels.clip(0, old - 1).T, weights.T))
 
 
 def _centres(image: Values, kinds: int, rng: Rng) -> Values:
@@ -96,12 +100,19 @@ def _centres(image: Values, kinds: int, rng: Rng) -> Values:
     sample = pixels[rng.integers(0, len(pixels), 3000)]
     centres = sample[:kinds].copy()
     for _ in range(6):
-        nearest = _nearest(sample, centres)
+        nearest = _nearest(sample.T, centres)
         for kind in np.unique(nearest):
             centres[kind] = sample[nearest == kind].mean(axis=0)
     return centres
 
 
-def _nearest(pixels: Values, centres: Values) -> Labels:
-    """The centre nearest to every pixel."""
-    return ((centres**2).sum(axis=1) - 2 * pixels @ centres.T).argmin(axis=1)
+def _nearest(image: Values, centres: Values) -> Labels:
+    """The centre, (bands,) each, nearest to every pixel of (bands, ...)."""
+    apart = np.full(image.shape[1:], np.inf, dtype=np.float32)
+    nearest = np.zeros(image.shape[1:], dtype=np.int64)
+    for number, centre in enumerate(centres):
+        distance = sum((band - value) ** 2 for band, value in zip(image, centre))
+        closer = distance < apart
+        nearest[closer] = number
+        apart = np.where(closer, distance, apart)
+    return nearest

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..land import Rng
 from .coarse_grid import CoarseGrid, sampled, seen
-from .fields import Fields, Values, between, between_log, blurred
+from .fields import Fields, Values, between, between_log
+from .filters import blurred
 from .ranges import Ranges
 
 _BEND_ENDS = (-4.0, 12.0)  # deviations from the mean between which a relation is bent
