@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis.strategies import floats, integers, sampled_from
 from rasterfuse.plugin.engine.simulate_training import TrainingScene, draw_scene
 from rasterfuse.plugin.engine.simulation.coarse_grid import CoarseGrid, on_fine_grid, seen
+from rasterfuse.plugin.engine.simulation.filters import blurred
 from rasterfuse.plugin.engine.simulation.ranges import IDEAL, Ranges
 
 IMAGES = [field.name for field in fields(TrainingScene) if field.name != "ratio"]
@@ -34,8 +35,9 @@ def block_means(image, ratio):
 
 
 def correlation(one, other):
-    known = np.isfinite(one) & np.isfinite(other)
-    return np.corrcoef(one[known], other[known])[0, 1]
+    if one.std() == 0 or other.std() == 0:
+        return 0.0
+    return np.corrcoef(one.ravel(), other.ravel())[0, 1]
 
 
 def change_told(seed, **ranges):
@@ -97,13 +99,6 @@ def test_every_number_of_bands_can_be_asked_for(bands):
 def test_every_ratio_can_be_asked_for(ratio):
     found = [scene_of(seed, 128, ratio=(ratio, ratio)).ratio for seed in range(4)]
     assert all(each in (ratio, round(ratio)) for each in found)
-
-
-def test_a_coarse_image_does_not_vary_within_a_cell_beyond_interpolation():
-    scene = scene_of(3, 160, **{**IDEAL, "ratio": (20, 20)})
-    steps = [np.abs(np.diff(image)).mean() / image.std()
-             for image in (scene.coarse_target, scene.fine_target)]  # fmt: skip
-    assert steps[0] < 0.3 * steps[1]
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -176,16 +171,16 @@ def test_noise_goes_from_none_to_cells_that_tell_nothing_of_the_change():
     assert abs(told[30]) < 0.1
 
 
-def test_the_usual_range_of_noise_is_that_of_real_pairs_and_beyond():
+def test_coarse_images_are_as_like_the_fine_ones_as_real_ones_are_and_less_and_more():
     chosen = {"ratio": (6, 12), "bands": (2, 2), "clouded": 0.0, "striped": 0.0}
     alike = []
     for seed in range(60):
-        scene = scene_of(seed, 126, **chosen)
-        alike.append(correlation(block_means(scene.coarse_reference, 9),
-                                 block_means(scene.fine_reference, 9)))  # fmt: skip
+        scene = scene_of(seed, 128, **chosen)
+        fine = blurred(scene.fine_reference, 0.5 * scene.ratio)
+        alike.append(correlation(blurred(scene.coarse_reference, 0.35 * scene.ratio), fine))
     low, high = np.percentile(alike, [5, 95])
-    assert low < 0.7
-    assert high > 0.95
+    assert low < 0.7  # a network must see worse than the real pairs known, 0.75 to 0.98,
+    assert high > 0.96  # and nearly as good
 
 
 def test_noise_common_to_the_dates_is_not_in_the_change():
@@ -214,7 +209,7 @@ def test_every_flaw_of_the_coarse_sensor_moves_its_cells_away_from_the_ideal(fla
 def test_a_misleading_scene_has_another_coarse_change_than_the_true_one():
     true, wrong = ([change_told(seed, misled=share) for seed in range(12)] for share in (0.0, 1.0))
     assert min(true) > 0.999
-    assert np.nanmedian(wrong) < 0.5
+    assert np.median(wrong) < 0.5
 
 
 def test_clouds_hide_parts_of_both_images_of_a_date_but_never_the_truth():
@@ -236,10 +231,11 @@ def test_nothing_is_hidden_where_nothing_hides():
     assert all(np.isfinite(getattr(scene, name)).all() for name in IMAGES)
 
 
-def test_saturation_cuts_bright_pixels_off_at_one_level():
-    truth = scene_of(11, saturated=1.0).fine_target
-    top = truth.max(axis=(1, 2), keepdims=True)
-    assert ((truth == top).mean(axis=(1, 2)) > 0.001).all()
+def test_saturation_cuts_bright_pixels_off_at_one_level_for_all_dates():
+    scene = scene_of(11, saturated=1.0, clouded=0.0, striped=0.0)
+    top = scene.fine_reference.max(axis=(1, 2), keepdims=True)
+    assert ((scene.fine_reference == top).mean(axis=(1, 2)) > 0.001).all()
+    assert (scene.fine_target <= top).all()
 
 
 @pytest.mark.parametrize("seasonal", [0.0, 1.0])
@@ -254,7 +250,7 @@ def test_the_ground_changes_and_parts_of_it_change_otherwise(seasonal):
 def test_a_second_pair_is_there_when_asked_for():
     assert scene_of(12, second=0.0).fine_second is None
     assert scene_of(12, second=0.0).coarse_second is None
-    later = scene_of(12, second=1.0)
+    later = scene_of(12, second=1.0, clouded=0.0, striped=0.0)
     assert correlation(later.fine_second, later.fine_target) > 0.2
 
 
