@@ -37,9 +37,9 @@ class Ranges:
         fine_shifted: See ``fine_shift``.
         fine_noise: Noise of the fine references, log.
         psf: Deviation of the Gaussian by which a cell sees more than its own square.
-        view: Factor by which a date's view angle widens the cells across the track, log; MODIS
-            cells widen up to 4.8 times (Wolfe et al. 1998, doi:10.1109/36.701081), of which
-            composites keep the least. It concerns ``oblique`` of the dates.
+        view: Factor by which a date's view angle widens the cells across the track, log, in
+            ``oblique`` of the dates. MODIS cells widen several times towards the swath's edge, of
+            which composites keep the least (Wolfe et al. 1998, doi:10.1109/36.701082).
         oblique: See ``view``.
         offset_grid: Share of the scenes whose cells do not begin at the fine image's corner.
         turned: Share of the scenes whose coarse grid is not parallel to the fine one.
