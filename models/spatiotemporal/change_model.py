@@ -5,18 +5,19 @@ All images are in units of the fine reference's standard deviation per band, fro
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .filter_bank import Map, coarser, smooth, widest_step
 from .fine_look import FineLook
+from .reduced_pair import ReducedPair
 
 # Widths of the filters in coarse pixels: those of a cell's view of the fine image, of the noise of
 # a change that is explained, and of what is left unexplained.
 VIEW, NOISE, REST = 0.5, 0.35, 0.8
-_RIDGE, _CLASS_RIDGE = 0.02, 0.01
+RIDGE, CLASS_RIDGE = 0.02, 0.01
 _TINY = 1e-5
 
 
@@ -70,34 +71,22 @@ class Bank:
         few, heavy = coarser(values, weight, factor)
         return Map(smooth(few, heavy, self.pixels(sigma) / factor), self.step * factor)
 
-    def at_reduced(self, field: Map) -> Tensor:
-        """A map at the reduced pixels."""
-        own = Map(field.values, field.pixel // self.step)
-        return own.at(0, 0, (self.fine.shape[1], self.fine.shape[2]))
 
-
-def bank_of(fine: Tensor, change: Tensor, ratio: float, step: int) -> Bank:
-    """Begin with the filters.
-
-    Args:
-        fine: (bands, rows, cols) reduced fine reference, scaled, NaN where hidden.
-        change: Reduced coarse target less coarse reference, likewise.
-        ratio: Coarse pixel in fine pixels.
-        step: Reduced pixel in fine pixels.
-    """
-    fine, fine_known = _filled(fine)
-    change, change_known = _filled(change)
+def bank_of(pair: ReducedPair) -> Bank:
+    """Begin with the filters."""
+    fine, fine_known = filled(pair.fine)
+    change, change_known = filled(pair.change)
     count = change_known.sum().clamp(min=1)
-    mean = (change.double().sum(dim=(1, 2), keepdim=True) / count).float()
+    mean = (change.sum(dim=(1, 2), keepdim=True, dtype=torch.float64) / count).float()
     change = (change - mean) * change_known
-    cell = ratio / step
+    cell = pair.ratio / pair.step
     return Bank(
-        ratio, step, fine, fine_known, change, change_known, mean,
+        pair.ratio, pair.step, fine, fine_known, change, change_known, mean,
         smooth(fine, fine_known, VIEW * cell), smooth(change, change_known, NOISE * cell),
     )  # fmt: skip
 
 
-def _filled(image: Tensor) -> tuple[Tensor, Tensor]:
+def filled(image: Tensor) -> tuple[Tensor, Tensor]:
     """Zeros where a band is hidden, and (1, rows, cols) 1 where none is."""
     known = torch.isfinite(image).all(dim=0, keepdim=True)
     return image.where(known, 0.0), known.to(image.dtype)
@@ -129,7 +118,8 @@ class Regression:
 
     def to(self, device: torch.device) -> Regression:
         """The same on another device."""
-        return _moved(self, device)
+        slopes, intercept = self.slopes.to(device), self.intercept.to(device)
+        return Regression(slopes, intercept, self.rest.to(device), self.explained.to(device))
 
 
 @dataclass(frozen=True)
@@ -153,15 +143,16 @@ class Unmixing:
 
     def to(self, device: torch.device) -> Unmixing:
         """The same on another device."""
-        return _moved(self, device)
+        return Unmixing(self.look.to(device), self.values.to(device), self.rest.to(device))
 
 
-def _moved(model, device):  # type: ignore[no-untyped-def]
-    return replace(model, **{name: getattr(model, name).to(device) for name in model.__annotations__})
-
-
-def regress(bank: Bank, strength: float = 1.0) -> Regression:
+def regress(bank: Bank, ridge: float = RIDGE, width: float = REST) -> Regression:
     """Ridge regression of the change on all bands over the scene.
+
+    Args:
+        bank: The pair.
+        ridge: In shares of the mean variance of the bands.
+        width: Over how many coarse pixels the rest is smoothed.
 
     Source: Hoerl & Kennard (1970), doi:10.1080/00401706.1970.10488634.
     """
@@ -171,48 +162,50 @@ def regress(bank: Bank, strength: float = 1.0) -> Regression:
     off = (bank.view - middle) * weight
     goal = bank.quiet * weight
     matrix = _product(off, off) / count
-    ridge = strength * _loosened(_RIDGE, bands, bank.cells) * matrix.diagonal().mean() + _TINY
+    pull = _pull(ridge, bands, bank.cells) * matrix.diagonal().mean() + _TINY
     vector = _product(off, goal - _mean(bank.quiet, weight, count) * weight) / count
-    slopes = torch.linalg.solve(matrix + ridge * torch.eye(bands, dtype=torch.float64), vector).T
+    slopes = torch.linalg.solve(matrix + pull * torch.eye(bands, dtype=torch.float64), vector).T
     slopes = slopes.float()
     start = _mean(bank.quiet, weight, count) - torch.tensordot(slopes, middle, dims=1)
     left = bank.quiet - torch.tensordot(slopes, bank.view, dims=1) - start
-    rest = bank.map(left, weight, REST)
+    rest = bank.map(left, weight, width)
     before = _variance(bank.quiet, weight, count).clamp(min=1e-6)
     explained = 1 - _variance(left, weight, count) / before
     intercept = (start + bank.mean).flatten()
     return Regression(slopes, intercept, rest, explained.flatten())
 
 
-def unmix(bank: Bank, members: Tensor, look: FineLook, strength: float = 1.0) -> Unmixing:
+def unmix(
+    bank: Bank, pair: ReducedPair, ridge: float = CLASS_RIDGE, width: float = REST
+) -> Unmixing:
     """Change of every soft class by least squares over the scene, with a pull to the mean change.
 
     Args:
-        bank: The pair.
-        members: (classes, rows, cols) reduced memberships, any value where the fine is hidden.
-        look: Has the classes.
-        strength: Of the pull.
+        bank: The filters of the pair.
+        pair: Has the classes and their shares.
+        ridge: Strength of the pull, in shares of what a class of usual size weighs.
+        width: Over how many coarse pixels the rest is smoothed.
 
     Source: Zhukov, Oertel, Lanzl & Reinhäckel (1999), doi:10.1109/36.763276.
     """
     weight, count = bank.both, bank.both.sum().clamp(min=1)
-    classes = len(members)
-    known = members.where(bank.fine_known > 0, 0.0)
+    classes = len(pair.members)
+    known = pair.members.where(bank.fine_known > 0, 0.0)
     shares = bank.smooth(known, bank.fine_known, VIEW)
     usual = _mean(bank.quiet, weight, count)
     matrix = _product(shares * weight, shares) / count
-    ridge = strength * _loosened(_CLASS_RIDGE, classes, bank.cells) / classes
+    pull = _pull(ridge, classes, bank.cells) / classes + _TINY
     vector = _product(shares * weight, bank.quiet - usual) / count
     eye = torch.eye(classes, dtype=torch.float64)
-    values = torch.linalg.solve(matrix + (ridge + _TINY) * eye, vector).T.float()
+    values = torch.linalg.solve(matrix + pull * eye, vector).T.float()
     left = bank.quiet - usual - torch.tensordot(values, shares, dims=1)
-    rest = bank.map(left, weight, REST)
-    return Unmixing(look, values + (usual + bank.mean)[:, :, 0], rest)
+    rest = bank.map(left, weight, width)
+    return Unmixing(pair.look, values + (usual + bank.mean)[:, :, 0], rest)
 
 
-def _loosened(ridge: float, unknowns: int, cells: float) -> float:
-    """A ridge that grows where few cells speak for many unknowns."""
-    return ridge + unknowns / max(cells, 1.0) * ridge
+def _pull(ridge: float, unknowns: int, cells: float) -> float:
+    """A ridge that is stronger where few cells speak for many unknowns."""
+    return ridge * (1 + unknowns**2 / max(cells, 1.0))
 
 
 def _product(one: Tensor, other: Tensor) -> Tensor:

@@ -7,14 +7,16 @@ standard deviation per band, so that one network serves any sensor, unit and num
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from .change_model import NOISE, REST, Bank, Regression, Unmixing, bank_of, regress, unmix
-from .filter_bank import Map, block_means, coarser, smooth, widest_step
-from .fine_look import FineLook, look_at
+from ..base import Progress, SceneReader
+from .change_model import NOISE, REST, Bank, Regression, Unmixing, bank_of, filled, regress, unmix
+from .filter_bank import Map, coarser, smooth, widest_step
+from .fine_look import FineLook
+from .reduced_pair import ReducedPair, block_side, reduce_images, reduce_scene
 
 FULL = ("fine", "component 1", "component 2", "change", "E4", "E5", "E7", "E6")
 SMOOTH = ("D1", "D2", "D3", "mismatch", "wide mismatch", "texture")
@@ -121,17 +123,9 @@ class Experts:
 
 
 def learn_experts(
-    fine: Tensor,
-    coarse_reference: Tensor,
-    coarse_target: Tensor,
-    ratio: float,
-    step: int,
-    *,
-    look: FineLook | None = None,
-    members: Tensor | None = None,
-    variance: Tensor | None = None,
+    fine: Tensor, coarse_reference: Tensor, coarse_target: Tensor, ratio: float, step: int
 ) -> Experts:
-    """Learn from reduced images of the whole scene, all in one unit.
+    """Learn from reduced images of a whole scene, all in one unit.
 
     Args:
         fine: (bands, rows, cols) means of step x step pixels of the fine reference, NaN where
@@ -140,65 +134,45 @@ def learn_experts(
         coarse_target: The same of the coarse target.
         ratio: Coarse pixel in fine pixels.
         step: Reduced pixel in fine pixels.
-        look: Figures of the fine reference; None takes them from its reduced image.
-        members: (classes, rows, cols) means of the memberships of the pixels; None takes those of
-            the reduced image.
-        variance: (bands, rows, cols) of the fine reference inside every reduced pixel; None for 0.
     """
-    if look is None:
-        known = torch.isfinite(fine).all(dim=0)
-        look = look_at(fine[:, known])
-    change = coarse_target - coarse_reference
-    look = look.with_scale(_size_of(change))
-    scale = look.scale[:, None, None]
-    scaled = look.scaled(fine)
-    bank = bank_of(scaled, change / scale, ratio, step)
-    if members is None:
-        members = look.memberships(bank.fine)
-    inside = torch.zeros_like(fine) if variance is None else variance / scale.square()
-    regression = regress(bank)
-    coarse, mismatch, wide_mismatch = _mismatch(bank, coarse_reference / scale)
-    return Experts(
-        look,
-        regression,
-        unmix(bank, members, look),
-        _local_lines(bank),
-        _further_lines(bank, regression),
-        (_plus(bank.map(bank.change, bank.change_known, NOISE), bank.mean), mismatch),
-        (_plus(bank.map(bank.change, bank.change_known, REST), bank.mean), _texture(bank, inside)),
-        (_plus(bank.map(bank.change, bank.change_known, _WIDE), bank.mean), wide_mismatch),
-        _scalars(bank, regression, coarse),
-    )
+    pair = reduce_images(fine, coarse_reference, coarse_target, ratio, 1)
+    return experts_of(replace(pair, step=step))
 
 
-def experts_of(
+def learn_from_images(
     fine: Tensor, coarse_reference: Tensor, coarse_target: Tensor, ratio: float
 ) -> Experts:
-    """Learn from images on the fine grid that lie in memory, (bands, rows, cols), NaN hidden."""
-    step = reduced_step(ratio)
-    look = look_at(fine[:, torch.isfinite(fine).all(dim=0)])
-    scaled = look.scaled(fine)
-    means = block_means(fine, step)
-    squares = block_means((fine - look.level[:, None, None]).square(), step)
-    variance = squares - (means - look.level[:, None, None]).square()
-    known = torch.isfinite(scaled).all(dim=0)
-    members = look.memberships(torch.nan_to_num(scaled)).masked_fill(~known, torch.nan)
-    coarse = (block_means(image, step) for image in (coarse_reference, coarse_target))
-    return learn_experts(
-        means, *coarse, ratio, step, look=look, members=block_means(members, step),
-        variance=variance.clamp(min=0),
+    """The same from images on the fine grid, not reduced, which shows texture and classes better.
+
+    Args:
+        fine: (bands, rows, cols), NaN where hidden, as the others.
+        coarse_reference: The same on the fine grid.
+        coarse_target: Likewise.
+        ratio: Coarse pixel in fine pixels.
+    """
+    side = block_side(ratio, (fine.shape[1], fine.shape[2]))
+    return experts_of(reduce_images(fine, coarse_reference, coarse_target, ratio, side))
+
+
+def learn_from_scene(scene: SceneReader, pair: int, progress: Progress) -> Experts:
+    """The same from a pair of a scene, by one pass over it."""
+    return experts_of(reduce_scene(scene, pair, progress))
+
+
+def experts_of(pair: ReducedPair) -> Experts:
+    """All experts of a reduced pair."""
+    bank = bank_of(pair)
+    regression = regress(bank)
+    coarse, mismatch, wide_mismatch = _mismatch(bank, pair.coarse_reference)
+    d1, d2, d3 = (
+        _plus(bank.map(bank.change, bank.change_known, sigma), bank.mean)
+        for sigma in (NOISE, REST, _WIDE)
+    )
+    return Experts(
+        pair.look, regression, unmix(bank, pair), _local_lines(bank),
+        _further_lines(bank, regression), (d1, mismatch), (d2, _texture(bank, pair.variance)),
+        (d3, wide_mismatch), _scalars(bank, regression, coarse),
     )  # fmt: skip
-
-
-def reduced_step(ratio: float) -> int:
-    """Side of a reduced pixel in fine pixels: a quarter of a coarse one."""
-    return max(1, round(ratio / 4))
-
-
-def _size_of(change: Tensor) -> Tensor:
-    """(bands,) what a change is measured by where the fine image is constant."""
-    size = change.square().nanmean(dim=(1, 2)).sqrt()
-    return torch.where(torch.isfinite(size) & (size > 0), size, 1.0)
 
 
 def _plus(field: Map, level: Tensor) -> Map:
@@ -207,9 +181,9 @@ def _plus(field: Map, level: Tensor) -> Map:
 
 def _mismatch(bank: Bank, coarse: Tensor) -> tuple[Tensor, Map, Map]:
     """What the coarse reference shows otherwise than the fine one: smoothed coarse, two maps."""
-    known = torch.isfinite(coarse).all(dim=0, keepdim=True).to(coarse.dtype)
-    coarse = torch.nan_to_num(coarse) * known
-    middle = (coarse.double().sum(dim=(1, 2), keepdim=True) / known.sum().clamp(min=1)).float()
+    coarse, known = filled(coarse)
+    total = coarse.sum(dim=(1, 2), keepdim=True, dtype=torch.float64)
+    middle = (total / known.sum().clamp(min=1)).float()
     seen = bank.smooth((coarse - middle) * known, known, NOISE)
     weight = known * bank.fine_known
     off = (seen - bank.view) * weight
@@ -219,7 +193,7 @@ def _mismatch(bank: Bank, coarse: Tensor) -> tuple[Tensor, Map, Map]:
 
 def _texture(bank: Bank, inside: Tensor) -> Map:
     """Local standard deviation of the fine image."""
-    inside = torch.nan_to_num(inside) * bank.fine_known
+    inside = inside.where(bank.fine_known > 0, 0.0)
     stack = torch.cat([bank.fine, bank.fine.square() + inside])
     mean, squares = bank.map(stack, bank.fine_known, _TEXTURE).values.chunk(2)
     pixel = bank.step * widest_step(bank.pixels(_TEXTURE))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ class FineLook:
 
     Attributes:
         level: (bands,) mean.
-        scale: (bands,) standard deviation; of a constant band 1.
+        scale: (bands,) what counts as 1: the standard deviation, but of a constant band.
         flat: (bands,) bool, which bands are constant.
         components: (2, bands) weights of scaled bands; 0 for a second one of a single band.
         centres: (classes, bands) of the soft classes, scaled.
@@ -35,19 +35,17 @@ class FineLook:
     centres: Tensor
 
     def scaled(self, fine: Tensor) -> Tensor:
-        """(bands, rows, cols) in standard deviations from the mean."""
-        return (fine - self.level[:, None, None]) / self.scale[:, None, None]
+        """(bands, rows, cols) in standard deviations from the mean; 0 in constant bands."""
+        varied = (~self.flat).to(fine.dtype) / self.scale
+        return (fine - self.level[:, None, None]) * varied[:, None, None]
 
     def memberships(self, scaled: Tensor) -> Tensor:
         """(classes, rows, cols): how much every pixel belongs to each class, 1 in all."""
         flat = scaled.flatten(1).T
-        apart = torch.cdist(flat, self.centres, compute_mode="donot_use_mm_for_euclid_dist")
+        # The square of a pixel itself is the same for all classes.
+        apart = self.centres.square().sum(dim=1) - 2 * flat @ self.centres.T
         softness = _SOFTNESS * len(scaled)
-        return torch.softmax(-apart.square() / softness, dim=1).T.reshape(-1, *scaled.shape[1:])
-
-    def with_scale(self, scale: Tensor) -> FineLook:
-        """The same, but with another scale where the bands are constant."""
-        return replace(self, scale=torch.where(self.flat, scale, self.scale))
+        return torch.softmax(-apart / softness, dim=1).T.reshape(-1, *scaled.shape[1:])
 
     def to(self, device: torch.device) -> FineLook:
         """The same on another device."""
