@@ -33,8 +33,13 @@ class ChangeFusion(FusionModel):
 
     A pair weighs in every band as the inverse of the change that it predicts.
 
-    Subclasses override ``learn``.
+    Subclasses override ``learn``, and ``classes`` where they need soft classes.
     """
+
+    @property
+    def classes(self) -> int:
+        """How many soft classes of the fine reference are wanted."""
+        return 0
 
     def learn(self, bank: Bank, pair: ReducedPair) -> ChangeModel:
         """Explain the change of one pair."""
@@ -52,7 +57,7 @@ class ChangeFusion(FusionModel):
             def part(done: float, number: int = number) -> None:
                 progress((number + done) / scene.pairs)
 
-            pair = reduce_scene(scene, number, part, moved=True)
+            pair = reduce_scene(scene, number, part, moved=True, classes=self.classes)
             bank = bank_of(pair)
             self._check(bank.cells, scene, number + 1)
             self._pairs.append((pair.look.to(self.device), self.learn(bank, pair).to(self.device)))

@@ -28,6 +28,10 @@ class ChangeUnmixing(ChangeFusion):
         doi:10.1109/36.763276.
     """
 
+    @property
+    def classes(self) -> int:
+        return self.parameters["classes"]
+
     def learn(self, bank: Bank, pair: ReducedPair) -> Unmixing:
         """The changes of the classes of one pair."""
         return unmix(bank, pair, self.parameters["ridge"], self.parameters["smoothing"])
