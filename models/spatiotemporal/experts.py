@@ -114,11 +114,14 @@ class Experts:
 
     def to(self, device: torch.device) -> Experts:
         """The same on another device."""
-        pairs = ((one.to(device), other.to(device)) for one, other in
-                 (self.narrow, self.middle, self.wide))  # fmt: skip
+        narrow, middle, wide = (
+            (one.to(device), other.to(device))
+            for one, other in (self.narrow, self.middle, self.wide)
+        )
         return Experts(
             self.look.to(device), self.regression.to(device), self.unmixing.to(device),
-            self.local.to(device), self.further.to(device), *pairs, self.scalars.to(device),
+            self.local.to(device), self.further.to(device), narrow, middle, wide,
+            self.scalars.to(device),
         )  # fmt: skip
 
 

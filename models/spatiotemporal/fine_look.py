@@ -45,7 +45,9 @@ class FineLook:
         # The square of a pixel itself is the same for all classes.
         apart = self.centres.square().sum(dim=1) - 2 * flat @ self.centres.T
         softness = _SOFTNESS * len(scaled)
-        return torch.softmax(-apart / softness, dim=1).T.reshape(len(self.centres), *scaled.shape[1:])
+        return torch.softmax(-apart / softness, dim=1).T.reshape(
+            len(self.centres), *scaled.shape[1:]
+        )
 
     def to(self, device: torch.device) -> FineLook:
         """The same on another device."""

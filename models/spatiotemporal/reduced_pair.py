@@ -131,10 +131,12 @@ def _in_units_of_change(pair: ReducedPair) -> ReducedPair:
 
 def _moved(pair: ReducedPair, shift: tuple[float, float]) -> ReducedPair:
     """The pair with its coarse images moved by (rows, cols) in fine pixels."""
-    images = pair.coarse_reference, pair.coarse_target
-    for dim, way in zip((1, 2), shift):
-        images = tuple(_along(image, dim, way / pair.step) for image in images)
-    return replace(pair, coarse_reference=images[0], coarse_target=images[1])
+    rows, cols = (way / pair.step for way in shift)
+    reference, target = (
+        _along(_along(image, 1, rows), 2, cols)
+        for image in (pair.coarse_reference, pair.coarse_target)
+    )
+    return replace(pair, coarse_reference=reference, coarse_target=target)
 
 
 def _along(image: Tensor, dim: int, way: float) -> Tensor:

@@ -108,9 +108,7 @@ def test_a_pair_that_hardly_changed_says_most(rasters, rng, model):
         (rasters.write("c1", coarse(fine), grid), rasters.write("f1", fine, small)),
         (target, rasters.write("f2", near, small)),
     ]
-    found, _ = rasters.fuse(
-        rasters.spatiotemporal(target, *pairs, model=model, harmonise="never")
-    )
+    found, _ = rasters.fuse(rasters.spatiotemporal(target, *pairs, model=model, harmonise="never"))
     assert np.isfinite(found).all()
     clear = np.isfinite(near)
     assert error(found[clear], truth[clear]) < 1e-3
@@ -206,11 +204,11 @@ def test_the_scene_is_reduced_as_if_it_were_read_at_once(rasters, rng, step):
 
 
 def test_a_cancel_ends_the_pass(rasters):
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     def stop(done):
-        raise Stopped
+        raise StoppedError
 
     read = []
 
@@ -218,6 +216,6 @@ def test_a_cancel_ends_the_pass(rasters):
         read.append(window)
         return window
 
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         reduced(tile, (5000, 5000), lambda _: torch.zeros(1, 512, 512), 4, stop)
     assert len(read) <= 3

@@ -43,10 +43,7 @@ def plain_rest(left, weight):
     at = [np.clip((np.arange(n) + 0.5) / 2 - 0.5, 0, None) for n in weight.shape]
     lines = [np.stack([np.interp(at[1], np.arange(f.shape[1]), row) for row in f]) for f in field]
     return np.stack(
-        [
-            np.stack([np.interp(at[0], np.arange(len(f)), col) for col in f.T], axis=1)
-            for f in lines
-        ]
+        [np.stack([np.interp(at[0], np.arange(len(f)), col) for col in f.T], axis=1) for f in lines]
     )
 
 
@@ -103,7 +100,7 @@ def test_regression_is_that_of_plain_loops(rng, bands, holes):
 @pytest.mark.parametrize("holes", [False, True], ids=["whole", "with gaps"])
 def test_unmixing_is_that_of_plain_loops(rng, holes):
     arrays = images(rng, 3, holes)
-    f, known, weight, mean, view, quiet = plain_parts(*arrays)
+    f, known, weight, mean, _, quiet = plain_parts(*arrays)
     pair = pair_of(*arrays)
     centres = pair.look.centres.double().numpy()
     apart = ((f[None] - centres[:, :, None, None]) ** 2).sum(axis=1)

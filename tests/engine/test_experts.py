@@ -14,7 +14,7 @@ CELLS = 9
 
 def scene(rng, ratio, bands, cells=CELLS):
     """Fine reference and two coarse images on the fine grid, of fields that change by kind."""
-    n = int(round(ratio * cells))
+    n = round(ratio * cells)
     kinds = rng.integers(0, 4, (n // 3 + 1, n // 3 + 1)).repeat(3, axis=0).repeat(3, axis=1)[:n, :n]
     fine = rng.random((bands, 4))[:, kinds] + 0.05 * rng.random((bands, n, n))
     target = fine + 0.5 * rng.random((bands, 4))[:, kinds]
