@@ -108,7 +108,7 @@ package: ## ZIP for plugins.qgis.org in build/dist; STRICT=1 fails on open quest
 	@$(PYTHON) tools/package.py $(if $(STRICT),--strict)
 
 evaluate: setup ## accuracy on real and simulated scenes; writes docs/evaluation.md
-	@$(IN_WORKER) PYTHONPATH=build/plugins $(WORKER) tools/evaluate.py docs/evaluation.md
+	@$(IN_WORKER) PYTHONPATH=build/plugins $(WORKER) tools/evaluate docs/evaluation.md
 
 bench: setup ## speed and memory on this machine; writes docs/benchmarks.md
 	@$(IN_WORKER) $(WORKER) tools/bench docs/benchmarks.md
