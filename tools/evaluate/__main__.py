@@ -22,9 +22,9 @@ _HEAD = """# Accuracy
 
 Written by `make evaluate`. RMSE in stored values (reflectance x 10000), mean of the bands, smaller
 is better; SSIM with a data range of 10000, 1 is best; SAM in degrees and ERGAS, 0 is best; CC is
-the mean correlation with the true image, 1 is best. All methods at their defaults, some in their fast
-mode too, the trivial answers among them. † marks an error above that of the best trivial answer:
-there the method was not worth its time.
+the mean correlation with the true image, 1 is best. All methods at their defaults, some in their
+fast mode too, the trivial answers among them. † marks an error above that of the best trivial
+answer: there the method was not worth its time.
 """
 
 

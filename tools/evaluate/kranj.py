@@ -35,14 +35,18 @@ def section(folder: Path) -> str:
     if not KRANJ.is_dir():
         return left_out(_TITLE, KRANJ)
     lines: list[list[str]] = []
+    refused: dict[str, str] = {}
     for days, after in _TASKS:
         name = f"{' & '.join(_DAYS[day][5:] for day in days)} → {_DAYS[after][5:]}"
         task = Task(name, _inputs(days, after), _fine(after), 16.0)
-        lines += rows(task, answers(task, folder, fast=False))
+        lines += rows(task, answers(task, folder, fast=False, refused=refused))
+    without = "\n".join(f"{name} has no answer: {why}" for name, why in refused.items())
     return f"""{_TITLE}
 
 44 x 45 pixels of 30 m are about nine coarse cells: nothing here is more than a hint. Six bands; the
 coarse images are in 0 to 1, the fine ones in 0 to 10000, which the engine finds and mends.
 
 {table(HEADS, lines)}
+
+{without}
 """

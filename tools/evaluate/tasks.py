@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from rasterfuse.models.cards import load_cards
+from rasterfuse.models.errors import FusionError
 from rasterfuse.plugin.engine import pipeline
 from rasterfuse.plugin.engine.metrics import assess
 from rasterfuse.plugin.job import Job
@@ -104,19 +105,31 @@ def read(path: Path, border: int = 0) -> np.ndarray:
     return values[:, inner, inner]
 
 
-def answers(task: Task, folder: Path, fast: bool = True, **more: Any) -> list[Answer]:
+def answers(
+    task: Task, folder: Path, fast: bool = True, refused: dict[str, str] | None = None, **more: Any
+) -> list[Answer]:
     """The answer of every method to a task.
 
     Args:
         task: What to predict.
         folder: Where results are put for a moment.
         fast: Fast modes too.
+        refused: Takes up the sentences of methods that cannot do it.
         more: Further parts of the job.
+
+    Raises:
+        FusionError: A method cannot do it, and ``refused`` is None.
     """
     truth, found = read(task.truth, task.border), []
     output = folder / "fused.tif"
     for name, method in methods(task.pairs, fast).items():
-        run({"inputs": task.inputs, "output": str(output), **method, **more})
+        try:
+            run({"inputs": task.inputs, "output": str(output), **method, **more})
+        except FusionError as error:
+            if refused is None:
+                raise
+            refused[name] = error.sentence
+            continue
         image = read(output, task.border)
         measures = assess(truth, image, task.ratio, DATA_RANGE)
         found.append(Answer(name, method["model"], measures, image))
