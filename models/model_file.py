@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+import stat
 import struct
 import unicodedata
 from collections.abc import Mapping
@@ -134,6 +135,8 @@ def read_model_card(path: str | os.PathLike[str]) -> ModelCard:
     """
     name = os.path.basename(os.fspath(path))
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # who opens a pipe may wait for ever
+            raise ModelFileError("It is no file. Choose a file.")
         with open(path, "rb") as file:
             header = _header(file)
             _check_places(header, os.fstat(file.fileno()).st_size - file.tell())

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from typing import Any, Union
@@ -63,6 +64,10 @@ class ReferencePair:
         """The day of the pair: the fine image's, else the coarse one's."""
         return self.fine.date or self.coarse.date
 
+    def with_images(self, swap: Callable[[RasterSource], RasterSource]) -> ReferencePair:
+        """The same pair with both images replaced."""
+        return ReferencePair(swap(self.coarse), swap(self.fine))
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -101,6 +106,7 @@ class Job:
         coregister: ``auto`` moves coarse images that lie off the fine ones, ``never`` does not.
         backend: Kernel of the windowed search: ``auto``, ``numba``, ``torch`` or ``triton``.
         limits: Memory, tile and thread limits.
+        model_file: Path of the model file, for a model that is not part of RasterFuse.
     """
 
     model: str
@@ -113,6 +119,7 @@ class Job:
     coregister: str = COREGISTER[0]
     backend: str = "auto"
     limits: Limits = field(default_factory=Limits)
+    model_file: str | None = None
     version: int = VERSION
 
     @property
@@ -142,6 +149,22 @@ class Job:
         """The same job with another output."""
         return replace(self, output=path)
 
+    def with_images(self, swap: Callable[[RasterSource], RasterSource]) -> Job:
+        """The same job with every image replaced."""
+        inputs: dict[str, RasterSource | tuple[ReferencePair, ...]] = {}
+        for role, given in self.inputs.items():
+            if isinstance(given, RasterSource):
+                inputs[role] = swap(given)
+            else:
+                inputs[role] = tuple(pair.with_images(swap) for pair in given)
+        return replace(self, inputs=inputs)
+
+    def with_absolute_paths(self) -> Job:
+        """The same job for a process that works in another folder."""
+        model = self.model_file and os.path.abspath(self.model_file)
+        job = replace(self, output=os.path.abspath(self.output), model_file=model)
+        return job.with_images(absolute)
+
     def to_json(self) -> str:
         """One line of JSON; NaN nodata is written as the string "nan"."""
         return json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False)
@@ -164,7 +187,7 @@ class Job:
         """Build a job from parsed JSON. Raises InputError as ``from_json`` does."""
         raw = reading.version(raw, VERSION)
         reading.only_known(Job, raw)
-        extent = raw.get("extent")
+        extent, model_file = raw.get("extent"), raw.get("model_file")
         return Job(
             model=reading.text(raw, "model"),
             inputs=_inputs(raw.get("inputs")),
@@ -176,7 +199,16 @@ class Job:
             coregister=reading.choice(raw, "coregister", COREGISTER),
             backend=reading.text(raw, "backend", "auto"),
             limits=_limits(raw.get("limits", {})),
+            model_file=None if model_file is None else reading.text(raw, "model_file"),
         )
+
+
+def absolute(source: RasterSource) -> RasterSource:
+    """The same image for a process that works in another folder."""
+    # What is no file here may still be something that GDAL opens: leave it.
+    if os.path.exists(source.path):
+        return replace(source, path=os.path.abspath(source.path))
+    return source
 
 
 def parse_date(text: str | None) -> date | None:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Union
 
 from ..models.errors import InputError, shown
 from ..models.model_file import SUFFIX, id_of_name
 from . import reading
-from .job import ReferencePair, read_pair
+from .job import Job, RasterSource, ReferencePair, absolute, read_pair
 
 VERSION = 1
 KIND = "train"
@@ -101,6 +102,16 @@ class TrainingJob:
                 f"{LEAST_DATES}, each with a coarse and a fine image. Add pairs of other days."
             )
 
+    def with_images(self, swap: Callable[[RasterSource], RasterSource]) -> TrainingJob:
+        """The same job with every image replaced."""
+        return replace(self, pairs=tuple(pair.with_images(swap) for pair in self.pairs))
+
+    def with_absolute_paths(self) -> TrainingJob:
+        """The same job for a process that works in another folder."""
+        start = self.start_from and os.path.abspath(self.start_from)
+        job = replace(self, output=os.path.abspath(self.output), start_from=start)
+        return job.with_images(absolute)
+
     def to_json(self) -> str:
         """One line of JSON."""
         return json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False)
@@ -146,6 +157,17 @@ class TrainingJob:
         )
         job.check()
         return job
+
+
+# What the worker runs.
+AnyJob = Union[Job, TrainingJob]
+
+
+def job_of(raw: Any) -> AnyJob:
+    """The job of parsed JSON, of whatever kind. Raises InputError as ``Job.from_dict`` does."""
+    if isinstance(raw, dict) and raw.get("kind") == KIND:
+        return TrainingJob.from_dict(raw)
+    return Job.from_dict(raw)
 
 
 def _pairs(raw: Any) -> tuple[ReferencePair, ...]:

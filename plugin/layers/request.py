@@ -163,6 +163,7 @@ def build_job(
         coregister=options.coregister,
         backend=options.backend,
         limits=options.limits,
+        model_file=card.model_file,
     )
     return replace(job, extent=_extent(job, card, options.extent))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from qgis.core import Qgis, QgsMessageLog, QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
 
-from ...models.cards import load_cards
+from ...models.cards import load_cards, model_faults
 from ...models.errors import CardError
 from ..engine import VERSION
 from .card_algorithm import CardAlgorithm
@@ -47,6 +47,8 @@ class RasterFuseProvider(QgsProcessingProvider):
             return
         for card in cards.values():
             self.addAlgorithm(CardAlgorithm(card))
+        for fault in model_faults():
+            QgsMessageLog.logMessage(fault, "RasterFuse", Qgis.MessageLevel.Warning, False)
 
     def supportedOutputRasterLayerExtensions(self) -> list[str]:
         return ["tif", "tiff"]
