@@ -105,6 +105,7 @@ def card_of(model: ModelCard, methods: Mapping[str, Card], path: Path) -> Card:
         method=base.id,
         summary=f"{base.name}, trained on {_what(model)}.",
         description=f"{about(model)} {base.description}",
+        ratio=dict(zip(("min", "max"), model.ratio)) if model.ratio else base.ratio,
         weights=weights,
         trained=model,
         model_file=str(path),

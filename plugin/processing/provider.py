@@ -1,4 +1,5 @@
-"""The provider ``rasterfuse``: one algorithm per card, and one that says whether they can run.
+"""The provider ``rasterfuse``: one algorithm per card, the training, and one that says
+whether they can run.
 
 Nothing heavy is imported.
 """
@@ -14,6 +15,7 @@ from ..engine import VERSION
 from .card_algorithm import CardAlgorithm
 from .parameters import ICON
 from .runtime_status import RuntimeStatusAlgorithm
+from .train_algorithm import TrainAlgorithm
 
 
 class RasterFuseProvider(QgsProcessingProvider):
@@ -47,6 +49,8 @@ class RasterFuseProvider(QgsProcessingProvider):
             return
         for card in cards.values():
             self.addAlgorithm(CardAlgorithm(card))
+        if any(card.trainable for card in cards.values()):
+            self.addAlgorithm(TrainAlgorithm())
         for fault in model_faults():
             QgsMessageLog.logMessage(fault, "RasterFuse", Qgis.MessageLevel.Warning, False)
 
