@@ -232,6 +232,11 @@ def load_cards() -> dict[str, Card]:
     return _cards(stamp())[0]
 
 
+def trainable_cards() -> list[Card]:
+    """The methods whose weights users can train, without the models made of them."""
+    return [card for card in load_cards().values() if card.trainable and not card.method]
+
+
 def model_faults() -> list[str]:
     """Why model files in the user's folder are not listed: a sentence for each."""
     return _cards(stamp())[1]

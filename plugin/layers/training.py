@@ -9,7 +9,7 @@ from typing import Any
 
 from osgeo import gdal
 
-from ...models.cards import Card, find_card, load_cards
+from ...models.cards import find_card, trainable_cards
 from ...models.errors import InputError, ModelFileError
 from ...models.model_file import read_model_card
 from ..checks import BEYOND, ERROR, Finding
@@ -41,11 +41,6 @@ class Match:
     coarse: Image | None = None
     apart: int = 0
     sentence: str = ""
-
-
-def trainable_methods() -> list[Card]:
-    """The cards of the methods that can be trained, without the trained models."""
-    return [card for card in load_cards().values() if card.trainable and not card.method]
 
 
 def images_in(folder: str) -> list[Image]:
@@ -120,7 +115,7 @@ def build_training_job(
     """
     card, start = find_card(method), settings.pop("start_from", None)
     if not card.trainable:
-        ids = ", ".join(other.id for other in trainable_methods()) or "none"
+        ids = ", ".join(other.id for other in trainable_cards()) or "none"
         raise InputError(f"{card.name} has nothing to train. Methods that can be trained: {ids}.")
     if not name.strip():
         raise InputError("The model has no name. Give it one.")

@@ -19,8 +19,8 @@ from qgis.core import (
     QgsProcessingParameterString,
 )
 
+from ...models.cards import trainable_cards
 from ...models.model_file import SUFFIX
-from ..layers.training import trainable_methods
 from ..training_job import TrainingJob
 from .parameters import DEVICES, OUTPUT, tr, with_help
 
@@ -56,9 +56,7 @@ def definitions() -> Iterator[QgsProcessingParameterDefinition]:
     )
     yield with_help(
         output,
-        tr(
-            "Left out, it lies in RasterFuse's folder of models and is a method of its own at once."
-        ),
+        tr("Left out, it lies in RasterFuse's folder and is a method of its own at once."),
     )
 
 
@@ -86,7 +84,7 @@ def _images(prefix: str, what: str) -> Iterator[QgsProcessingParameterDefinition
 
 
 def _method() -> QgsProcessingParameterDefinition:
-    ids = [card.id for card in trainable_methods()]
+    ids = [card.id for card in trainable_cards()]
     method = QgsProcessingParameterEnum("METHOD", tr("Method"), ids, False, ids[0])
     method.setUsesStaticStrings(True)
     return with_help(method, tr("The method whose weights are trained."))
@@ -94,9 +92,7 @@ def _method() -> QgsProcessingParameterDefinition:
 
 def _advanced() -> Iterator[QgsProcessingParameterDefinition]:
     start = QgsProcessingParameterString("START_FROM", tr("Start from"), optional=True)
-    start_help = tr(
-        "Id of a trained model or path of a model file. Empty: the method's own weights."
-    )
+    start_help = tr("Id of a trained model or path of its file. Empty: the method's own weights.")
     yield with_help(start, start_help, advanced=True)
     for prefix, what in (("FINE", tr("fine")), ("COARSE", tr("coarse"))):
         bands = QgsProcessingParameterString(
@@ -104,9 +100,7 @@ def _advanced() -> Iterator[QgsProcessingParameterDefinition]:
         )
         bands_help = tr("Numbers from 1 with commas, such as 4,3,2. Empty: matched by their names.")
         yield with_help(bands, bands_help, advanced=True)
-    cell = _number(
-        "COARSE_CELL_SIZE", tr("Size of the original coarse cells"), _REAL, None, 0, None
-    )
+    cell = _number("COARSE_CELL_SIZE", tr("Original size of coarse cells"), _REAL, None, 0, None)
     cell_help = tr("For coarse images that were resampled to the fine grid, in units of its CRS.")
     yield with_help(cell, cell_help, advanced=True)
     for definition, text in _numbers():
