@@ -75,7 +75,7 @@ def reduce_scene(
         )
 
     found = _split(look, scene.reduced(image, pair, step, progress), scene.ratio, step)
-    return _moved(found, scene.observation(pair).shift) if moved else found
+    return displaced(found, scene.observation(pair).shift) if moved else found
 
 
 def reduce_images(
@@ -123,7 +123,7 @@ def _in_units_of_change(pair: ReducedPair) -> ReducedPair:
     )  # fmt: skip
 
 
-def _moved(pair: ReducedPair, shift: tuple[float, float]) -> ReducedPair:
+def displaced(pair: ReducedPair, shift: tuple[float, float]) -> ReducedPair:
     """The pair with its coarse images moved by (rows, cols) in fine pixels."""
     images = pair.coarse_reference, pair.coarse_target
     for dim, way in zip((1, 2), shift):
