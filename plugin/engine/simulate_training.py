@@ -1,4 +1,4 @@
-"""Draw scenes to train networks on: pairs of which the truth is known, as imperfect as real ones."""
+"""Draw scenes to train networks on: the truth is known, the pairs are as imperfect as real ones."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from typing import Any
 import numpy as np
 
 from .land import Array, Rng
-from .simulation.change import changed
-from .simulation.fields import Fields, between, between_log
-from .simulation.ground import real_ground, simulated_ground
+from .simulation.change import series
+from .simulation.coarse_grid import draw_grid, on_fine_grid
+from .simulation.fields import Fields, between_log
+from .simulation.ground import simulated_ground
+from .simulation.hiding import hide_coarse, hide_fine
 from .simulation.ranges import Ranges
-from .simulation.sensor import coarse_images, draw_grid, on_fine_grid, sampled
+from .simulation.real_ground import real_ground
+from .simulation.sensor import coarse_images, fine_images
 
 
 @dataclass(frozen=True)
 class TrainingScene:
     """A scene to train on, (bands, n, n) float32 images; NaN is hidden.
 
-    Values are in about standard deviations of the fine reference, around 0.
+    Values lie around 0 and are about standard deviations of the fine reference.
 
     Attributes:
         fine_reference: Fine image of the reference date.
@@ -49,8 +52,10 @@ def draw_scene(
     Args:
         rng: Source of all randomness.
         size: Rows and columns in fine pixels.
-        textures: Real fine images, (bands, rows, cols) or (dates, bands, rows, cols), without NaN.
-        ranges: Other ranges than those of ``simulation.ranges.Ranges``.
+        textures: Real fine images, (bands, rows, cols) or (dates, bands, rows, cols), in
+            any unit, NaN for nodata; clouds should be nodata. Of images of several dates the real
+            change may be used.
+        ranges: Other ranges than the usual ones, by the names of ``simulation.ranges.Ranges``.
 
     Raises:
         ValueError: A range or the size makes no sense.
@@ -60,40 +65,30 @@ def draw_scene(
         raise ValueError(f"size is {size}, less than 2 cells. Give a larger one.")
     fields = Fields(size, rng)
     ratio = min(between_log(rng, chosen.ratio), size / 2)
-    ratio = float(round(ratio)) if rng.random() < 1 / 3 else ratio
+    if rng.random() < 1 / 3:
+        ratio = float(round(ratio))
+    ground = None
     if textures and rng.random() < chosen.textured:
         ground = real_ground(textures, fields, rng, chosen)
-    else:
-        bands = int(rng.integers(chosen.bands[0], chosen.bands[1] + 1))
-        ground = simulated_ground(bands, fields, rng, chosen)
-    first = ground.image
-    if ground.dated is None:
-        target = changed(ground, first, fields, rng, chosen)
-    else:
-        target = first + between(rng, (0.3, 1.1)) * (ground.dated - first)
-    fine = [first, target]
-    if rng.random() < chosen.second:
-        fine.append(changed(ground, target, fields, rng, chosen))
-    fine = [first, *(_shifted(image, rng, chosen) for image in fine[1:])]
+    ground = ground or simulated_ground(fields, rng, chosen)
+    dates = 3 if rng.random() < chosen.second else 2
+    images = series(ground, dates, fields, rng, chosen)
     grid = draw_grid(size, ratio, rng, chosen)
-    coarse = on_fine_grid(coarse_images(fine, grid, rng, chosen), grid)
-    noise = between_log(rng, chosen.fine_noise)
-    fine = [
-        image if number == 1 else _with_noise(image, noise, rng) for number, image in enumerate(fine)
-    ]
-    second = (fine[2], coarse[2]) if len(fine) > 2 else (None, None)
+    fine = fine_images(images, fields, rng, chosen)
+    if rng.random() < chosen.misled:
+        images[1] = _misleading(images, rng)
+    cells = coarse_images(images, grid, fields, rng, chosen)
+    coarse = on_fine_grid(hide_coarse(cells, grid, fields, rng, chosen), grid)
+    for date in (0, *range(2, dates)):
+        fine[date] = hide_fine(fine[date], fields, rng, chosen)
+    second = (fine[2], coarse[2]) if dates > 2 else (None, None)
     return TrainingScene(fine[0], fine[1], coarse[0], coarse[1], ratio, *second)
 
 
-def _shifted(image: Array, rng: Rng, ranges: Ranges) -> Array:
-    """A fine image that does not lie quite where the reference lies."""
-    if rng.random() >= ranges.fine_shifted:
-        return image
-    far = between(rng, ranges.fine_shift)
-    at = np.arange(image.shape[-1], dtype=np.float32)
-    down, across = rng.uniform(-far, far, 2)
-    return sampled(image, at[:, None] + down, at[None] + across, order=1)
-
-
-def _with_noise(image: Array, noise: float, rng: Rng) -> Array:
-    return image + noise * rng.standard_normal(image.shape, dtype=np.float32)
+def _misleading(images: Sequence[Array], rng: Rng) -> Array:
+    """The target, but with the change of another place, with none, or with the opposite one."""
+    change = images[1] - images[0]
+    size = change.shape[-1]
+    elsewhere = np.roll(change, rng.integers(size // 4, size, 2), (1, 2))
+    factor = rng.choice([1, 0, -1], p=[0.6, 0.2, 0.2]) * rng.uniform(0.5, 1.5)
+    return images[0] + np.float32(factor) * (elsewhere if factor > 0 else change)

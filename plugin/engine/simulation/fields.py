@@ -1,26 +1,33 @@
-"""What ground, change and sensors are drawn with: numbers, random fields, parcels, blurring."""
+"""What ground, change and sensors are drawn with: numbers, random fields, parcels."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..land import Array, Labels, Rng, fractal, parcels
+from ..land import Labels, Rng, fractal, parcels
+
+Values = NDArray[Any]  # of single precision, or double on the way
 
 _SLOPES = (0.8, 1.6, 2.2, 2.9, 3.5)  # of the fields that are made; others take the nearest
 
 
 def between(rng: Rng, ends: Sequence[float]) -> float:
     """A number from a range, evenly."""
-    return float(rng.uniform(*ends))
+    low, high = ends
+    return float(rng.uniform(low, high))
 
 
 def between_log(rng: Rng, ends: Sequence[float]) -> float:
-    """A number from a range, evenly in the logarithm; a range from 0 to 0 gives 0."""
+    """A number from a range, evenly in the logarithm; where the range begins at 0, its end."""
     low, high = ends
-    return float(np.exp(rng.uniform(np.log(low), np.log(high)))) if low else float(high)
+    if not low:
+        return float(high)
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))).clip(low, high))
 
 
 class Fields:
@@ -33,66 +40,52 @@ class Fields:
     def __init__(self, size: int, rng: Rng) -> None:
         self.size = size
         self._rng = rng
-        self._made: dict[float, Array] = {}
+        self._made: dict[float, Values] = {}
 
-    def draw(self, slope: float) -> Array:
+    def draw(self, slope: float) -> Values:
         """(size, size) noise of mean 0 and deviation 1, power about frequency ** -slope."""
         slope = min(_SLOPES, key=lambda made: abs(made - slope))
         if slope not in self._made:
             self._made[slope] = fractal(self.size, slope, self._rng)
-        field = np.rot90(self._made[slope], self._rng.integers(4))
+        field = np.rot90(self._made[slope], int(self._rng.integers(4)))
         if self._rng.random() < 0.5:
             field = field.T
         return np.roll(field, self._rng.integers(self.size, size=2), (0, 1))
 
 
-def voronoi(fields: Fields, area: float, rng: Rng, warp: float) -> Labels:
+def warped_positions(fields: Fields, warp: float) -> tuple[Values, Values]:
+    """Rows and columns of the pixels, moved about by ``warp`` pixels."""
+    at = np.arange(fields.size, dtype=np.float32)
+    shape = (fields.size, fields.size)
+    rows, cols = np.broadcast_to(at[:, None], shape), np.broadcast_to(at[None], shape)
+    if not warp:
+        return rows, cols
+    return rows + warp * fields.draw(3.5), cols + warp * fields.draw(3.5)
+
+
+def voronoi(fields: Fields, area: float, warp: float, rng: Rng) -> Labels:
     """(size, size) parcels, numbered from 0: elongated, in any direction, with warped borders.
 
     Args:
         fields: Of the scene.
         area: Mean area in pixels.
-        rng: Source of randomness.
         warp: How far borders wander, in pixels.
+        rng: Source of randomness.
     """
-    rows, cols = np.mgrid[0 : fields.size, 0 : fields.size].astype(np.float32)
-    if warp:
-        rows, cols = rows + warp * fields.draw(3), cols + warp * fields.draw(3)
+    rows, cols = warped_positions(fields, warp)
     angle, side = rng.uniform(0, math.pi), math.sqrt(area)
     stretch = float(np.exp(rng.normal(0, 0.35)))
     along = math.cos(angle) * cols - math.sin(angle) * rows
     across = math.cos(angle) * rows + math.sin(angle) * cols
-    labels = parcels(across / (side / stretch), along / (side * stretch), rng)
-    return renumbered(labels)
+    return renumbered(parcels(across / (side / stretch), along / (side * stretch), rng))
 
 
 def renumbered(labels: Labels) -> Labels:
-    """The same regions numbered from 0 without gaps."""
+    """The same regions numbered from 0 without gaps; the numbers given must not be huge."""
     present = np.bincount(labels.ravel()) > 0
     return (np.cumsum(present) - 1)[labels]
 
 
-def toeplitz(kernel: Array) -> Array:
-    """(n, n) matrix that filters along an axis; weights beyond the border go to the others.
-
-    Args:
-        kernel: 2 n - 1 weights; the middle one is the pixel's own.
-    """
-    n = (len(kernel) + 1) // 2
-    index = np.arange(n)
-    matrix = kernel[index[:, None] - index[None] + n - 1]
-    return (matrix / matrix.sum(axis=1, keepdims=True)).astype(np.float32)
-
-
-def gaussian(size: int, sigma: float) -> Array:
-    """(size, size) matrix that blurs along an axis by a Gaussian of so many pixels."""
-    away = np.arange(1 - size, size) / sigma
-    return toeplitz(np.exp(-0.5 * away**2).astype(np.float32))
-
-
-def blurred(planes: Array, sigma: float) -> Array:
-    """(..., n, n) planes blurred by a Gaussian of ``sigma`` pixels."""
-    if sigma < 0.2:
-        return planes
-    matrix = gaussian(planes.shape[-1], sigma)
-    return matrix @ planes @ matrix.T
+def placed(values: Values, labels: Labels) -> Values:
+    """(bands, n, n) image of values (units, bands) of the units that ``labels`` gives."""
+    return np.take(values.T.astype(np.float32), labels, axis=1)

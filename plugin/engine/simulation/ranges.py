@@ -29,7 +29,8 @@ class Ranges:
             classes without one.
         parcel: Area of the parcels in pixels, log.
         block: Area of the blocks of parcels of one mix of classes, in pixels, log.
-        change: Amplitude of the change, log. The study had 0.12 to 2; less teaches to copy.
+        texture: Strength of the texture of simulated ground, log. The study had up to 0.35.
+        change: Amplitude of the change without seasons, log.
         abrupt: Share of the scenes with abrupt change: flood, harvest, or anything else.
         texture_kept: Correlation of the finest texture between the dates.
         fine_shift: Shift between the fine images in pixels, in ``fine_shifted`` of the scenes.
@@ -40,6 +41,7 @@ class Ranges:
             cells widen up to 4.8 times (Wolfe et al. 1998, doi:10.1109/36.701081), of which
             composites keep the least. It concerns ``oblique`` of the dates.
         oblique: See ``view``.
+        offset_grid: Share of the scenes whose cells do not begin at the fine image's corner.
         turned: Share of the scenes whose coarse grid is not parallel to the fine one.
         common_shift: Deviation of the shift common to the coarse images.
         date_shift: Deviation of the shift of every coarse image.
@@ -49,8 +51,8 @@ class Ranges:
             the mean saturate.
         date_bias: Deviation of a date's gain and offset (view angle, atmosphere), log. The study
             had 0.06 and found 0.16 on BOREAS.
-        haze: Amplitude of a smooth field added to a coarse date, in ``hazy`` of them, log.
-        hazy: See ``haze``.
+        haze: Strength of smooth haze over an image, log.
+        hazy: Share of the images, fine references and coarse ones, under haze.
         date_noise: Noise of the cells of every date, log: from clean to cells that tell nothing.
             The study had 0.03 to 0.5.
         common_noise: Noise of the cells that is the same at all dates, log.
@@ -69,7 +71,8 @@ class Ranges:
     seasonal: float = 0.4
     parcel: Range = (40, 1500)
     block: Range = (2500, 20000)
-    change: Range = (0.08, 2.0)
+    texture: Range = (0.03, 0.6)
+    change: Range = (0.12, 2.0)
     abrupt: float = 0.4
     texture_kept: Range = (0.5, 1.0)
     fine_shift: Range = (0, 0.6)
@@ -78,6 +81,7 @@ class Ranges:
     psf: Range = (0.1, 0.55)
     view: Range = (1.0, 2.5)
     oblique: float = 0.3
+    offset_grid: float = 0.95
     turned: float = 0.4
     common_shift: Range = (0, 0.3)
     date_shift: Range = (0, 0.18)
@@ -87,7 +91,7 @@ class Ranges:
     date_bias: Range = (0.02, 0.4)
     haze: Range = (0.02, 0.5)
     hazy: float = 0.2
-    date_noise: Range = (0.01, 3.0)
+    date_noise: Range = (0.01, 1.5)
     common_noise: Range = (0.03, 0.8)
     misled: float = 0.08
     clouded: float = 0.25
@@ -101,8 +105,8 @@ class Ranges:
             low, high = value if isinstance(value, tuple) else (value, value)
             if not 0 <= low <= high:
                 raise ValueError(f"{field.name} is {value}. Give two rising numbers from 0.")
-            if not isinstance(value, tuple) and field.name != "offset" and value > 1:
-                raise ValueError(f"{field.name} is {value}. Give a share from 0 to 1.")
+            if not isinstance(value, tuple) and value > 1:
+                raise ValueError(f"{field.name} is {value}. Give a number from 0 to 1.")
         if self.ratio[0] < 1.5:
             raise ValueError(f"ratio begins at {self.ratio[0]:g}. Give 1.5 or more.")
         if self.bands[0] < 1:
@@ -111,7 +115,8 @@ class Ranges:
 
 IDEAL = {
     "fine_shifted": 0.0, "fine_noise": (0.0, 0.0), "psf": (0.0, 0.0), "oblique": 0.0,
-    "turned": 0.0, "common_shift": (0.0, 0.0), "date_shift": (0.0, 0.0), "gain": (1.0, 1.0),
+    "turned": 0.0, "offset_grid": 0.0, "common_shift": (0.0, 0.0), "date_shift": (0.0, 0.0),
+    "gain": (1.0, 1.0),
     "offset": 0.0, "bend": (0.0, 0.0), "date_bias": (0.0, 0.0), "hazy": 0.0,
     "date_noise": (0.0, 0.0), "common_noise": (0.0, 0.0), "misled": 0.0, "clouded": 0.0,
     "striped": 0.0, "saturated": 0.0,
