@@ -114,11 +114,14 @@ class Experts:
 
     def to(self, device: torch.device) -> Experts:
         """The same on another device."""
-        pairs = ((one.to(device), other.to(device)) for one, other in
-                 (self.narrow, self.middle, self.wide))  # fmt: skip
+        narrow, middle, wide = (
+            (one.to(device), other.to(device))
+            for one, other in (self.narrow, self.middle, self.wide)
+        )
         return Experts(
             self.look.to(device), self.regression.to(device), self.unmixing.to(device),
-            self.local.to(device), self.further.to(device), *pairs, self.scalars.to(device),
+            self.local.to(device), self.further.to(device), narrow, middle, wide,
+            self.scalars.to(device),
         )  # fmt: skip
 
 
@@ -154,9 +157,18 @@ def learn_from_images(
     return experts_of(reduce_images(fine, coarse_reference, coarse_target, ratio, side))
 
 
-def learn_from_scene(scene: SceneReader, pair: int, progress: Progress) -> Experts:
-    """The same from a pair of a scene, by one pass over it."""
-    return experts_of(reduce_scene(scene, pair, progress))
+def learn_from_scene(
+    scene: SceneReader, pair: int, progress: Progress, moved: bool = False
+) -> Experts:
+    """The same from a pair of a scene, by one pass over it.
+
+    Args:
+        scene: The scene.
+        pair: Index of the pair.
+        progress: Told how far it is.
+        moved: Whether the coarse images are moved by the shift that was seen in the pair.
+    """
+    return experts_of(reduce_scene(scene, pair, progress, moved))
 
 
 def experts_of(pair: ReducedPair) -> Experts:

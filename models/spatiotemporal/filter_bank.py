@@ -38,21 +38,25 @@ class Map:
             col: Likewise.
             shape: Rows and columns of the window.
         """
-        above, below, down = self._steps(row, shape[0], self.values.shape[1])
-        left, right, across = self._steps(col, shape[1], self.values.shape[2])
-        first, last = int(left[0]), int(right[-1]) + 1
-        part = self.values[:, :, first:last]
-        rows = torch.lerp(part[:, above], part[:, below], down[:, None])
-        return torch.lerp(rows[:, :, left - first], rows[:, :, right - first], across)
+        rows, above, below, down = self._steps(row, shape[0], self.values.shape[1])
+        cols, left, right, across = self._steps(col, shape[1], self.values.shape[2])
+        part = self.values[:, rows, cols]
+        part = torch.lerp(part[:, above], part[:, below], down[:, None])
+        return torch.lerp(part[:, :, left], part[:, :, right], across)
 
-    def _steps(self, start: int, count: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
-        """For pixels along an axis: the map's pixels before and after, and how far between."""
+    def _steps(self, start: int, count: int, size: int) -> tuple[slice, Tensor, Tensor, Tensor]:
+        """Along an axis: the part of the map, and where in it the pixels lie.
+
+        The latter as the pixels of the map before and after each, and how far between them.
+        """
         pixels = torch.arange(start, start + count, dtype=torch.float64)
         at = ((pixels + 0.5) / self.pixel - 0.5).clamp(0, size - 1)
         before = at.floor().long()
-        device = self.values.device
         after = (before + 1).clamp(max=size - 1)
-        return before.to(device), after.to(device), (at - before).to(device, self.values.dtype)
+        part = slice(int(before[0]), int(after[-1]) + 1)
+        device = self.values.device
+        between = (at - before).to(device, self.values.dtype)
+        return part, (before - part.start).to(device), (after - part.start).to(device), between
 
     def to(self, device: torch.device) -> Map:
         """The same map on another device."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from .classes import k_means
 
 CLASSES = 6
-_SOFTNESS = 0.25  # squared distance per band, in standard deviations, that counts as 1
+_SOFTNESS = 1.0  # squared distance per band, in standard deviations, at which a class fades
 _LEARNT_FROM = 4_000  # pixels
 _SAME = 1e-6  # of its level: a band that varies less is constant
 _LEAST_SHARE = 0.05  # of a band's variance: a smaller component is not blown up to 1
@@ -45,21 +45,25 @@ class FineLook:
         # The square of a pixel itself is the same for all classes.
         apart = self.centres.square().sum(dim=1) - 2 * flat @ self.centres.T
         softness = _SOFTNESS * len(scaled)
-        return torch.softmax(-apart / softness, dim=1).T.reshape(-1, *scaled.shape[1:])
+        return torch.softmax(-apart / softness, dim=1).T.reshape(
+            len(self.centres), *scaled.shape[1:]
+        )
 
     def to(self, device: torch.device) -> FineLook:
         """The same on another device."""
         return FineLook(*(getattr(self, name).to(device) for name in self.__annotations__))
 
 
-def look_at(pixels: Tensor) -> FineLook:
+def look_at(pixels: Tensor, classes: int = CLASSES) -> FineLook:
     """Learn the figures.
 
     Args:
         pixels: (bands, n) of the fine image, no NaN, spread evenly; n may be 0.
+        classes: How many soft classes to find, less where the pixels differ less; 0 for none.
     """
-    bands, count = pixels.shape
-    values = pixels.double() if count else pixels.new_zeros(bands, 1, dtype=torch.float64)
+    values = pixels.double()
+    if not values.numel():
+        values = torch.zeros(len(pixels), 1, dtype=torch.float64)
     level = values.mean(dim=1)
     scale = values.std(dim=1, correction=0)
     flat = scale <= _SAME * level.abs()
@@ -68,8 +72,8 @@ def look_at(pixels: Tensor) -> FineLook:
     scaled[flat] = 0.0
     every = max(scaled.shape[1] // _LEARNT_FROM, 1)
     some = scaled[:, ::every].T.contiguous()
-    distinct = len(torch.unique(some, dim=0))
-    centres = k_means(some, min(CLASSES, distinct))
+    count = min(classes, len(torch.unique(some, dim=0)))
+    centres = k_means(some, count) if count else some[:0]
     components = _components(scaled @ scaled.T / scaled.shape[1])
     figures = (level, scale, flat, components, centres)
     return FineLook(*(t if t.dtype == torch.bool else t.float() for t in figures))

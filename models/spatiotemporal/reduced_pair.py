@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..base import Progress, SceneReader, Tile
 from .filter_bank import block_means
-from .fine_look import FineLook, look_at
+from .fine_look import CLASSES, FineLook, look_at
 
 _MOST = 3_000_000  # reduced pixels; of larger scenes they span more fine pixels
 _SAMPLE = 1_000_000  # fine pixels that are looked at for the figures of the fine image
@@ -53,7 +53,11 @@ def block_side(ratio: float, shape: tuple[int, int]) -> int:
 
 
 def reduce_scene(
-    scene: SceneReader, pair: int, progress: Progress, moved: bool = False
+    scene: SceneReader,
+    pair: int,
+    progress: Progress,
+    moved: bool = False,
+    classes: int = CLASSES,
 ) -> ReducedPair:
     """Read a pair and the target of a scene once.
 
@@ -62,8 +66,9 @@ def reduce_scene(
         pair: Index of the pair.
         progress: Told how far it is.
         moved: Whether the coarse images are moved by the shift that was seen in the pair.
+        classes: How many soft classes to find in the fine reference; 0 for none.
     """
-    look = _look_at_scene(scene, pair)
+    look = _look_at_scene(scene, pair, classes)
     step = block_side(scene.ratio, scene.shape)
 
     def image(tile: Tile) -> Tensor:
@@ -87,12 +92,12 @@ def reduce_images(
     return _split(look, block_means(channels, side), ratio, side)
 
 
-def _look_at_scene(scene: SceneReader, pair: int) -> FineLook:
+def _look_at_scene(scene: SceneReader, pair: int, classes: int) -> FineLook:
     pixels = []
     for tile in scene.sample(_SAMPLE):
         valid = tile.masks["fine_references"][pair].all(dim=0)
         pixels.append(tile["fine_references"][pair][:, valid])
-    return look_at(torch.cat(pixels, dim=1))
+    return look_at(torch.cat(pixels, dim=1), classes)
 
 
 def _channels(look: FineLook, fine: Tensor, reference: Tensor, target: Tensor) -> Tensor:
@@ -106,7 +111,8 @@ def _channels(look: FineLook, fine: Tensor, reference: Tensor, target: Tensor) -
 
 def _split(look: FineLook, channels: Tensor, ratio: float, step: int) -> ReducedPair:
     bands, classes = len(look.level), len(look.centres)
-    fine, squares, members, reference, target = channels.split([bands, bands, classes, bands, bands])
+    sizes = [bands, bands, classes, bands, bands]
+    fine, squares, members, reference, target = channels.split(sizes)
     variance = (squares - fine.square()).clamp(min=0)
     pair = ReducedPair(look, fine, variance, members, reference, target, ratio, step)
     return _in_units_of_change(pair) if look.flat.any() else pair
@@ -125,10 +131,12 @@ def _in_units_of_change(pair: ReducedPair) -> ReducedPair:
 
 def displaced(pair: ReducedPair, shift: tuple[float, float]) -> ReducedPair:
     """The pair with its coarse images moved by (rows, cols) in fine pixels."""
-    images = pair.coarse_reference, pair.coarse_target
-    for dim, way in zip((1, 2), shift):
-        images = tuple(_along(image, dim, way / pair.step) for image in images)
-    return replace(pair, coarse_reference=images[0], coarse_target=images[1])
+    rows, cols = (way / pair.step for way in shift)
+    reference, target = (
+        _along(_along(image, 1, rows), 2, cols)
+        for image in (pair.coarse_reference, pair.coarse_target)
+    )
+    return replace(pair, coarse_reference=reference, coarse_target=target)
 
 
 def _along(image: Tensor, dim: int, way: float) -> Tensor:
