@@ -19,6 +19,8 @@ from .job import Job, RasterSource, parse_date
 from .paths import is_special, same_file
 
 ERROR, WARNING, INFO = "error", "warning", "info"
+BEYOND = "The rest of the result will be nodata"  # where an image ends before the fine one
+_SIMILAR = 1.5  # times as large or small as those of a training, pixels are much like them
 _BYTES = {"uint8": 1, "int8": 1, "uint16": 2, "int16": 2, "float64": 8}
 
 
@@ -229,12 +231,13 @@ def _grids(job: Job, card: Card, infos: Mapping[str, RasterInfo]) -> Iterator[Fi
             rest = (
                 "The classes of the rest are guessed from the fine image"
                 if name == CLASS_LAYER
-                else "The rest of the result will be nodata"
+                else BEYOND
             )
             yield from _against(name, info, fine, rest)
     coarse = "coarse_target" if card.family == "spatiotemporal" else "multispectral"
     if coarse in infos and coarse in job.sources:
         yield from _ratio(job, card, coarse, infos[coarse], fine)
+    yield from _unlike_training(card, fine)
     yield from _swapped(job, infos, fine)
     window = Window(0, 0, fine.height, fine.width)
     if job.extent is not None:
@@ -326,6 +329,19 @@ def _ratio(
             f"The coarse pixels are {ratio:.1f} times as large as the fine ones; {card.name} is "
             f"made for {card.ratio['min']:g} to {card.ratio['max']:g}. Look at the result with "
             "care.",
+        )  # fmt: skip
+
+
+def _unlike_training(card: Card, fine: RasterInfo) -> Iterator[Finding]:
+    """Pixels of another size than those that a model was trained on."""
+    if card.trained is None or card.trained.scale is None or not fine.unit:
+        return
+    size, (low, high) = max(pixel_size(fine.transform)) * fine.unit, card.trained.scale
+    if not low / _SIMILAR <= size <= high * _SIMILAR:
+        yield Finding(
+            WARNING, "model",
+            f"The pixels of {fine.label} measure {size:g} m; {card.name} was trained on pixels of "
+            f"{low:g} to {high:g} m. Look at the result with care.",
         )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from ..models.errors import InputError
 
 Transform = tuple[float, float, float, float, float, float]
 Extent = tuple[float, float, float, float]
+METRES_PER_DEGREE = 111_320.0
 IDENTITY: Transform = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
@@ -35,6 +36,7 @@ class RasterInfo:
             transformed.
         pixel: Pixel size (x, y) in units of the fine image's CRS.
         same_crs: Whether the CRS equals the fine image's.
+        unit: About how many metres a unit of the CRS has; None where it does not say.
     """
 
     label: str
@@ -48,6 +50,7 @@ class RasterInfo:
     extent: Extent | None
     pixel: tuple[float, float]
     same_crs: bool = True
+    unit: float | None = None
 
     @property
     def georeferenced(self) -> bool:

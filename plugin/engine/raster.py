@@ -22,6 +22,7 @@ from rasterio.windows import Window as RasterioWindow
 from ...models.errors import RasterReadError
 from ..checks import chosen_bands
 from ..grid import (
+    METRES_PER_DEGREE,
     Extent,
     RasterInfo,
     Transform,
@@ -111,6 +112,7 @@ def info_of(source: RasterSource, dataset: DatasetReader, fine: DatasetReader) -
         extent=extent,
         pixel=pixel,
         same_crs=not dataset.crs or not fine.crs or dataset.crs == fine.crs,
+        unit=_unit_metres(dataset.crs),
     )
 
 
@@ -120,6 +122,12 @@ def crs_name(crs: CRS | None) -> str:
         return ""
     text = crs.to_string()
     return text.split('"')[1] if '"' in text else text
+
+
+def _unit_metres(crs: CRS | None) -> float | None:
+    if not crs:
+        return None
+    return METRES_PER_DEGREE if crs.is_geographic else crs.linear_units_factor[1]
 
 
 def _in_crs_of(

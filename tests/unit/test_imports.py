@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 WORKER_ONLY = {"torch", "rasterio", "numba", "triton"}
 QGIS_ONLY = {"qgis", "osgeo", "processing", "PyQt5", "PyQt6", "sip"}
 PLAIN = (
-    "models.errors", "models.catalogue", "models.cards", "plugin.job", "plugin.checks",
+    "models.errors", "models.catalogue", "models.cards", "models.model_file", "models.trained",
+    "plugin.job", "plugin.reading", "plugin.training_job", "plugin.model_store", "plugin.checks",
     "plugin.grid", "plugin.paths", "plugin.layers.dates",
 )  # fmt: skip
 
