@@ -60,6 +60,7 @@ class GatedNetwork(nn.Module):
         self.fine = _zeroed(nn.Conv2d(width, 8, 3, padding=1))
         with torch.no_grad():
             self.gate.bias[EXPERTS.index("D2")] = _TRUST
+        self.shapes = {"channels": len(CHANNELS), "scalars": len(SCALARS)}
         # Added to the log-variance, found on scenes that were kept aside.
         self.register_buffer("calibration", torch.zeros(()))
 

@@ -16,7 +16,8 @@ _EDGE = 4  # pixels along the border of a patch, where the network sees less
 
 
 def loss(answer: Tensor, batch: Batch) -> Tensor:
-    """Huber loss relative to the best trivial answer, its gradient's, and the likelihood.
+    """Huber loss relative to the error of the smoothed coarse change, its gradient's, and the
+    likelihood.
 
     Args:
         answer: (samples, 2, rows, cols) from the network.
@@ -26,7 +27,7 @@ def loss(answer: Tensor, batch: Batch) -> Tensor:
     known = batch.known[:, inner, inner]
     change, doubt = answer[:, 0, inner, inner], answer[:, 1, inner, inner]
     off = (change - batch.change[:, inner, inner]) * known
-    error = off / least_error(batch).clamp(_LEAST, _MOST)[:, None, None]
+    error = off / usual_error(batch).clamp(_LEAST, _MOST)[:, None, None]
     count = known.sum().clamp(min=1)
     total = 2 * ((error.square() + 1).sqrt() - 1).sum() / count
     for dim in (1, 2):
@@ -38,12 +39,16 @@ def loss(answer: Tensor, batch: Batch) -> Tensor:
     return total + _LIKELIHOOD * likelihood.sum() / count
 
 
-def least_error(batch: Batch) -> Tensor:
-    """(samples,) root mean square error of the best of the trivial answers."""
+def usual_error(batch: Batch) -> Tensor:
+    """(samples,) root mean square error of the smoothed coarse change.
+
+    Relative to the best trivial answer, scenes where nothing changed would count most, and the
+    network would learn to expect that.
+    """
     count = batch.known.sum(dim=(1, 2)).clamp(min=1)
-    answers = trivial_answers(batch.planes)
-    off = (answers - batch.change[:, None]) * batch.known[:, None]
-    return (off.square().sum(dim=(2, 3)) / count[:, None]).sqrt().amin(dim=1)
+    usual = trivial_answers(batch.planes)[:, TRIVIAL.index("D2")]
+    off = (usual - batch.change) * batch.known
+    return (off.square().sum(dim=(1, 2)) / count).sqrt()
 
 
 def trivial_answers(planes: Tensor) -> Tensor:

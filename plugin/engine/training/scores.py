@@ -36,6 +36,12 @@ class Score:
     covered: float
     calibration: float
 
+    def figures(self) -> dict[str, dict[str, float]]:
+        """By answer its error in the fine images' unit, mean over the samples."""
+        names = ("model", *(name.replace(" ", "_") for name in TRIVIAL))
+        means = self.rmse.double().mean(dim=0).tolist()
+        return {name: {"rmse": value} for name, value in zip(names, means)}
+
 
 @torch.no_grad()
 def score(network: GatedNetwork, samples: Sequence[Sample]) -> Score:
@@ -67,10 +73,3 @@ def score(network: GatedNetwork, samples: Sequence[Sample]) -> Score:
         float((inside <= _NORMAL_90).float().mean()),
         2 * float(np.log(max(within, 1e-3))),
     )
-
-
-def figures(found: Score) -> dict[str, dict[str, float]]:
-    """By answer its error in the fine images' unit, mean over the samples."""
-    names = ("model", *(name.replace(" ", "_") for name in TRIVIAL))
-    means = found.rmse.double().mean(dim=0).tolist()
-    return {name: {"rmse": value} for name, value in zip(names, means)}

@@ -55,6 +55,11 @@ class Simulated:
             found += self._ready[number]
         return found
 
+    def aside(self, count: int) -> list[Sample]:
+        """Samples of scenes that are in no window."""
+        found = (self._make(-1 - number) for number in range(count))
+        return [sample for some in found for sample in some]
+
     def _make(self, number: int) -> list[Sample]:
-        rng = np.random.default_rng([self._seed, number])
+        rng = np.random.default_rng([self._seed, number % 2**32])
         return samples_of(self._draw(rng))
