@@ -156,6 +156,16 @@ class SceneReader(Protocol):
         valid.
         """
 
+    def reduced(
+        self, image: Callable[[Tile], Tensor], pair: int, step: int, progress: Progress
+    ) -> Tensor:
+        """(bands, rows / step, cols / step): block means of an image made from every tile.
+
+        The tiles have no halo. They hold the coarse target, and of the references only that pair,
+        as the first one. ``image`` gives (bands, rows, cols), NaN for nodata; the mean of a block
+        is that of its other pixels. All of the scene is read, so this costs a pass over it.
+        """
+
 
 class FusionModel:
     """A fusion method. Subclasses override ``fuse``, and ``prepare`` where they need the scene.

@@ -8,6 +8,7 @@ Pure numpy.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,21 +96,44 @@ def fractal(n: int, slope: float, rng: Rng) -> Array:
     return ((noise - noise.mean()) / noise.std()).astype(np.float32)
 
 
-def parcels(rows: Array, cols: Array, rng: Rng) -> Labels:
+def parcels(rows: NDArray[Any], cols: NDArray[Any], rng: Rng) -> Labels:
     """Voronoi parcels around one jittered seed per unit cell of the positions given."""
     jitter = rng.uniform(0.1, 0.9, (2, _LATTICE, _LATTICE)).astype(np.float32)
+    seed_rows, seed_cols = (table.ravel().astype(np.float64) for table in jitter)
     cell_row, cell_col = np.floor(rows).astype(np.int64), np.floor(cols).astype(np.int64)
     nearest = np.full(rows.shape, np.inf, dtype=np.float32)
     labels = np.zeros(rows.shape, dtype=np.int64)
     for row in (cell_row - 1, cell_row, cell_row + 1):
+        number_row = (row % _LATTICE) * _LATTICE
         for col in (cell_col - 1, cell_col, cell_col + 1):
-            number = (row % _LATTICE) * _LATTICE + col % _LATTICE
-            seed_row, seed_col = (table.ravel()[number] for table in jitter)
-            distance = (row + seed_row - rows) ** 2 + (col + seed_col - cols) ** 2
+            number = number_row + col % _LATTICE
+            down, across = row + seed_rows[number] - rows, col + seed_cols[number] - cols
+            distance = down * down + across * across
             closer = distance < nearest
-            nearest[closer] = distance[closer]
-            labels[closer] = number[closer]
+            np.copyto(nearest, distance, where=closer, casting="same_kind")
+            np.copyto(labels, number, where=closer)
     return labels
+
+
+def blocks_of_parcels(
+    rows: Array, cols: Array, block: float, width: float, lengths: tuple[float, float], rng: Rng
+) -> tuple[Labels, Labels]:
+    """Parcels of one direction and length within a block: numbers in the block, and of the block.
+
+    Args:
+        rows: Positions in pixels.
+        cols: Likewise.
+        block: Side of the blocks.
+        width: Of the parcels.
+        lengths: From which each block draws that of its parcels.
+        rng: Source of randomness.
+    """
+    blocks = parcels(rows / block, cols / block, rng)
+    angle = rng.uniform(0, math.pi, _LATTICE**2).astype(np.float32)[blocks]
+    across = np.cos(angle) * rows + np.sin(angle) * cols
+    along = np.cos(angle) * cols - np.sin(angle) * rows
+    length = rng.uniform(*lengths, _LATTICE**2).astype(np.float32)[blocks]
+    return parcels(across / width, along / length, rng), blocks
 
 
 def make_land(n: int, rng: Rng) -> Land:
@@ -117,12 +141,8 @@ def make_land(n: int, rng: Rng) -> Land:
     rows, cols = np.mgrid[0:n, 0:n].astype(np.float32)
     rows += 3 * fractal(n, 3, rng)
     cols += 3 * fractal(n, 3, rng)
-    blocks = parcels(rows / 150, cols / 150, rng)
-    angle = rng.uniform(0, math.pi, _LATTICE**2).astype(np.float32)[blocks]
-    across = np.cos(angle) * rows + np.sin(angle) * cols
-    along = np.cos(angle) * cols - np.sin(angle) * rows
-    length = rng.uniform(26, 60, _LATTICE**2).astype(np.float32)[blocks]
-    farmed = parcels(across / 24, along / length, rng) + _LATTICE**2 * blocks
+    within, blocks = blocks_of_parcels(rows, cols, 150, 24, (26, 60), rng)
+    farmed = within + _LATTICE**2 * blocks
     wet = fractal(n, 3.2, rng)
     units = np.unique(_nature(farmed, blocks, wet, rng), return_inverse=True)
     cover = _covers(units[0], rng)
@@ -192,17 +212,34 @@ def reflectance(land: Land, day: int, bands: int, late: bool) -> Array:
 def phenology(land: Land, day: int) -> tuple[Array, Array]:
     """Share of every unit's ground that is green and that is dry (ripe, not yet harvested)."""
 
-    def rises(at: Array, days: float) -> Array:
-        return (0.5 + 0.5 * np.tanh((day - at) / (2 * days))).astype(np.float32)
-
     def of_units(name: str) -> Array:
         return np.array([getattr(cover, name) for cover in COVERS], dtype=np.float32)[land.cover]
 
-    least, most = of_units("least"), of_units("most") * land.vigour
-    dries = rises(of_units("dries") + land.shift, 8.0)
-    grown = rises(of_units("greens") + land.shift, 12.0) * (1 - dries)
+    days = [of_units(name) for name in ("greens", "dries", "harvest")]
+    return season(day, days, land.shift, of_units("least"), of_units("most") * land.vigour)
+
+
+def season(
+    day: float, days: Sequence[Array], shift: Array, least: Array, most: Array
+) -> tuple[Array, Array]:
+    """Green and dry shares of units of the ground on a day.
+
+    Args:
+        day: Of the year.
+        days: At which the units green, dry and are harvested.
+        shift: Days by which they are late.
+        least: Share that is always green.
+        most: Share that is green in season.
+    """
+
+    def rises(at: Array, days: float) -> Array:
+        return (0.5 + 0.5 * np.tanh((day - at) / (2 * days))).astype(np.float32)
+
+    greens, ripens, harvest = days
+    dries = rises(ripens + shift, 8.0)
+    grown = rises(greens + shift, 12.0) * (1 - dries)
     green = least + (most - least).clip(0) * grown
-    ripe = dries * (1 - rises(of_units("harvest") + 1.5 * land.shift, 1.5))
+    ripe = dries * (1 - rises(harvest + 1.5 * shift, 1.5))
     return green.astype(np.float32), (0.8 * ripe * (1 - green)).astype(np.float32)
 
 

@@ -33,6 +33,7 @@ from .detail import swapped_pairs
 from .observation import CellViews, Observation
 from .radiometry import Harmonisation, harmonise
 from .raster import Grid, Raster, info_of, open_dataset, placed_transform, transform_of
+from .reduce import reduced
 from .survey import SAMPLE, Kinds, survey
 from .tiles import BLOCK, sample_windows, tile_windows, with_halo
 
@@ -344,6 +345,13 @@ class Scene:
         if means is None:
             raise InputError("The scene has no pixels. Choose another extent.")
         return means.means(0.5)
+
+    def reduced(
+        self, image: Callable[[Tile], Tensor], pair: int, step: int, progress: Progress
+    ) -> Tensor:
+        """(bands, rows / step, cols / step): block means of an image made from a pair's tiles."""
+        images = [f"coarse {pair + 1}", f"fine {pair + 1}", TARGET]
+        return reduced(lambda at: self.tile(at, images), self.shape, image, step, progress)
 
     # --- windows ------------------------------------------------------------------------------
 

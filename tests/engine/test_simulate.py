@@ -125,6 +125,21 @@ def test_same_seed_same_scene_other_seed_another(tmp_path):
     assert first.truth.read_bytes() != other.truth.read_bytes()
 
 
+def test_scenes_of_a_seed_stay_what_they_were(tmp_path):
+    scene = simulate(tmp_path, size=96, ratio=8, bands=3, seed=7)
+    # Written by version 0.1.0; docs/evaluation.md is about such scenes. Counts may round otherwise.
+    for path, first, last in (
+        (scene.fine_reference, (378, 692, 652), (226, 416, 297)),
+        (scene.truth, (392, 671, 604), (217, 361, 233)),
+        (scene.coarse_reference, (479, 877, 1056), (265, 514, 416)),
+        (scene.coarse_target, (185, 616, 289), (207, 492, 394)),
+    ):
+        with rasterio.open(path) as raster:
+            counts = raster.read()
+        assert counts[:, 3, 5] == pytest.approx(first, abs=1)
+        assert counts[:, -4, -7] == pytest.approx(last, abs=1)
+
+
 def test_ratio_bands_dates_and_clouds_are_as_asked(tmp_path):
     scene = simulate(
         tmp_path, size=60, ratio=7.5, bands=2, pixel=10, clouds=0.25,

@@ -1,0 +1,278 @@
+"""Experts: simple estimates of the fine change, and what tells which of them to believe.
+
+Everything scales with the ratio of the pixel sizes and is in units of the fine reference's
+standard deviation per band, so that one network serves any sensor, unit and number of bands.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..base import Progress, SceneReader
+from .change_model import NOISE, REST, Bank, Regression, Unmixing, bank_of, filled, regress, unmix
+from .filter_bank import Map, coarser, smooth, widest_step
+from .fine_look import FineLook
+from .reduced_pair import ReducedPair, block_side, reduce_images, reduce_scene
+
+FULL = ("fine", "component 1", "component 2", "change", "E4", "E5", "E7", "E6")
+SMOOTH = ("D1", "D2", "D3", "mismatch", "wide mismatch", "texture")
+SCALARS = ("ratio", "correlation", "spread", "size", "explained", "mean")
+NAMES = FULL + SMOOTH + SCALARS
+
+_WIDE, _WIDEST = 2.0, 2.5  # widths of filters in coarse pixels
+_MISMATCH, _TEXTURE, _LOCAL = 1.2, 1.0, 1.5
+_LOCAL_RIDGE, _REST_RIDGE = 0.1, 0.15
+_TINY = 1e-4
+_MOST = 12.0  # standard deviations beyond which a network sees no difference
+_USUAL_RATIO = 16.0
+
+
+@dataclass(frozen=True)
+class FeatureStack:
+    """What a network sees of a tile.
+
+    Attributes:
+        full: (bands, 8, rows, cols), as FULL names them.
+        smooth: (bands, 6, rows, cols), as SMOOTH names them.
+        scalars: (bands, 6), as SCALARS names them, the same for all tiles.
+        scale: (bands,) what 1 is in the fine image's unit.
+        offset: (bands,) the fine image's value at 0.
+    """
+
+    full: Tensor
+    smooth: Tensor
+    scalars: Tensor
+    scale: Tensor
+    offset: Tensor
+
+
+@dataclass(frozen=True)
+class Experts:
+    """What was learnt of a reference pair and the target, for the whole scene.
+
+    Attributes:
+        look: Scale, components and classes of the fine reference.
+        regression: E5.
+        unmixing: E6.
+        local: E4, map of slopes and intercepts (2 x bands).
+        further: E7, map of slopes (bands of the change x bands) and intercepts (bands) that are
+            added to E5's line.
+        narrow: Maps of D1 and the mismatch.
+        middle: Maps of D2 and the texture.
+        wide: Maps of D3 and the wide mismatch.
+        scalars: (bands, 6).
+    """
+
+    look: FineLook
+    regression: Regression
+    unmixing: Unmixing
+    local: Map
+    further: Map
+    narrow: tuple[Map, Map]
+    middle: tuple[Map, Map]
+    wide: tuple[Map, Map]
+    scalars: Tensor
+
+    def at(self, fine: Tensor, valid: Tensor, change: Tensor, row: int, col: int) -> FeatureStack:
+        """The features of a window of the scene.
+
+        Args:
+            fine: (bands, rows, cols) fine reference in its own unit, any value where hidden.
+            valid: (rows, cols) bool, where the fine reference is known.
+            change: (bands, rows, cols) coarse target less coarse reference in the same unit, NaN
+                where hidden.
+            row: Of the window's first pixel in the scene; may lie outside, as ``col`` may.
+            col: Likewise.
+        """
+        shape = (fine.shape[1], fine.shape[2])
+        f = self.look.scaled(fine.where(valid, self.look.level[:, None, None]))
+        d1, mismatch = (field.at(row, col, shape) for field in self.narrow)
+        d2, texture = (field.at(row, col, shape) for field in self.middle)
+        d3, wide = (field.at(row, col, shape) for field in self.wide)
+        raw = change / self.look.scale[:, None, None]
+        raw = torch.where(torch.isfinite(raw), raw, d2)
+        slope, intercept = self.local.at(row, col, shape).chunk(2)
+        e5 = self.regression.at(f, row, col)
+        components = torch.tensordot(self.look.components, f, dims=1)
+        full = [f, *(c.expand_as(f) for c in components), raw, slope * f + intercept, e5,
+                self._e7(f, row, col), self.unmixing.at(f, row, col)]  # fmt: skip
+        return FeatureStack(
+            torch.stack(full, dim=1).clamp(-_MOST, _MOST),
+            torch.stack([d1, d2, d3, mismatch, wide, texture], dim=1).clamp(-_MOST, _MOST),
+            self.scalars, self.look.scale, self.look.level,
+        )  # fmt: skip
+
+    def _e7(self, fine: Tensor, row: int, col: int) -> Tensor:
+        bands, *shape = fine.shape
+        field = self.further.at(row, col, (shape[0], shape[1]))
+        slopes = field[: bands * bands].reshape(bands, bands, *shape)
+        return self.regression.line(fine) + (slopes * fine).sum(dim=1) + field[bands * bands :]
+
+    def to(self, device: torch.device) -> Experts:
+        """The same on another device."""
+        narrow, middle, wide = (
+            (one.to(device), other.to(device))
+            for one, other in (self.narrow, self.middle, self.wide)
+        )
+        return Experts(
+            self.look.to(device), self.regression.to(device), self.unmixing.to(device),
+            self.local.to(device), self.further.to(device), narrow, middle, wide,
+            self.scalars.to(device),
+        )  # fmt: skip
+
+
+def learn_experts(
+    fine: Tensor, coarse_reference: Tensor, coarse_target: Tensor, ratio: float, step: int
+) -> Experts:
+    """Learn from reduced images of a whole scene, all in one unit.
+
+    Args:
+        fine: (bands, rows, cols) means of step x step pixels of the fine reference, NaN where
+            hidden.
+        coarse_reference: The same of the coarse reference on the fine grid.
+        coarse_target: The same of the coarse target.
+        ratio: Coarse pixel in fine pixels.
+        step: Reduced pixel in fine pixels.
+    """
+    pair = reduce_images(fine, coarse_reference, coarse_target, ratio, 1)
+    return experts_of(replace(pair, step=step))
+
+
+def learn_from_images(
+    fine: Tensor, coarse_reference: Tensor, coarse_target: Tensor, ratio: float
+) -> Experts:
+    """The same from images on the fine grid, not reduced, which shows texture and classes better.
+
+    Args:
+        fine: (bands, rows, cols), NaN where hidden, as the others.
+        coarse_reference: The same on the fine grid.
+        coarse_target: Likewise.
+        ratio: Coarse pixel in fine pixels.
+    """
+    side = block_side(ratio, (fine.shape[1], fine.shape[2]))
+    return experts_of(reduce_images(fine, coarse_reference, coarse_target, ratio, side))
+
+
+def learn_from_scene(
+    scene: SceneReader, pair: int, progress: Progress, moved: bool = False
+) -> Experts:
+    """The same from a pair of a scene, by one pass over it.
+
+    Args:
+        scene: The scene.
+        pair: Index of the pair.
+        progress: Told how far it is.
+        moved: Whether the coarse images are moved by the shift that was seen in the pair.
+    """
+    return experts_of(reduce_scene(scene, pair, progress, moved))
+
+
+def experts_of(pair: ReducedPair) -> Experts:
+    """All experts of a reduced pair."""
+    bank = bank_of(pair)
+    regression = regress(bank)
+    coarse, mismatch, wide_mismatch = _mismatch(bank, pair.coarse_reference)
+    d1, d2, d3 = (
+        _plus(bank.map(bank.change, bank.change_known, sigma), bank.mean)
+        for sigma in (NOISE, REST, _WIDE)
+    )
+    return Experts(
+        pair.look, regression, unmix(bank, pair), _local_lines(bank),
+        _further_lines(bank, regression), (d1, mismatch), (d2, _texture(bank, pair.variance)),
+        (d3, wide_mismatch), _scalars(bank, regression, coarse),
+    )  # fmt: skip
+
+
+def _plus(field: Map, level: Tensor) -> Map:
+    return Map(field.values + level, field.pixel)
+
+
+def _mismatch(bank: Bank, coarse: Tensor) -> tuple[Tensor, Map, Map]:
+    """What the coarse reference shows otherwise than the fine one: smoothed coarse, two maps."""
+    coarse, known = filled(coarse)
+    total = coarse.sum(dim=(1, 2), keepdim=True, dtype=torch.float64)
+    middle = (total / known.sum().clamp(min=1)).float()
+    seen = bank.smooth((coarse - middle) * known, known, NOISE)
+    weight = known * bank.fine_known
+    off = (seen - bank.view) * weight
+    off = off - weight * off.sum(dim=(1, 2), keepdim=True) / weight.sum().clamp(min=1)
+    return seen, bank.map(off, weight, NOISE), bank.map(off, weight, _MISMATCH)
+
+
+def _texture(bank: Bank, inside: Tensor) -> Map:
+    """Local standard deviation of the fine image."""
+    inside = inside.where(bank.fine_known > 0, 0.0)
+    stack = torch.cat([bank.fine, bank.fine.square() + inside])
+    mean, squares = bank.map(stack, bank.fine_known, _TEXTURE).values.chunk(2)
+    pixel = bank.step * widest_step(bank.pixels(_TEXTURE))
+    return Map((squares - mean.square()).clamp(min=1e-6).sqrt(), pixel)
+
+
+def _moments(
+    bank: Bank, one: Tensor, other: Tensor, sigma: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
+    """Local means of two images, and local (co)variances of the first's bands with both's.
+
+    Returns:
+        Means (bands, rows, cols) twice, (bands, bands, rows, cols) twice, pixel in fine pixels.
+    """
+    bands, factor = len(one), widest_step(bank.pixels(sigma))
+    few, weight = coarser(torch.cat([one, other]), bank.both, factor)
+    x, y = few.chunk(2)
+    products = [(x[:, None] * z[None]).flatten(0, 1) for z in (x, y)]
+    stack = smooth(torch.cat([x, y, *products]), weight, bank.pixels(sigma) / factor)
+    mx, my = stack[:bands], stack[bands : 2 * bands]
+    square = (bands, bands, *mx.shape[1:])
+    xx, xy = (part.reshape(square) for part in stack[2 * bands :].chunk(2))
+    xx = xx - mx[:, None] * mx[None]
+    return mx, my, xx, xy - mx[:, None] * my[None], bank.step * factor
+
+
+def _local_lines(bank: Bank) -> Map:
+    """E4: in every band a line of its own around every place."""
+    mx, my, xx, xy, pixel = _moments(bank, bank.view, bank.quiet, _LOCAL)
+    own = torch.arange(len(mx))
+    variance = bank.view.var(dim=(1, 2), correction=0)[:, None, None]
+    slope = xy[own, own] / (xx[own, own].clamp(min=0) + _LOCAL_RIDGE * variance + _TINY)
+    return Map(torch.cat([slope, my + bank.mean - slope * mx]), pixel)
+
+
+def _further_lines(bank: Bank, regression: Regression) -> Map:
+    """E7: what the scene's line left, explained by all bands around every place."""
+    bands = len(bank.view)
+    left = bank.quiet - (regression.line(bank.view) - bank.mean)
+    mx, my, xx, xy, pixel = _moments(bank, bank.view, left, _WIDEST)
+    ridge = _REST_RIDGE * bank.view.var(dim=(1, 2), correction=0).mean() + _TINY
+    matrix = xx.permute(2, 3, 0, 1) + ridge * torch.eye(bands)
+    slopes = torch.linalg.solve(matrix, xy.permute(2, 3, 0, 1)).permute(3, 2, 0, 1)
+    start = my - (slopes * mx).sum(dim=1)
+    return Map(torch.cat([slopes.flatten(0, 1), start]), pixel)
+
+
+def _scalars(bank: Bank, regression: Regression, coarse: Tensor) -> Tensor:
+    """(bands, 6) what is true of the whole scene."""
+    weight, count = bank.both, bank.both.sum().clamp(min=1)
+
+    def mean(values: Tensor) -> Tensor:
+        return (values * weight).sum(dim=(1, 2)) / count
+
+    def centred(values: Tensor) -> Tensor:
+        return values - mean(values)[:, None, None]
+
+    x, y, change = centred(bank.view), centred(coarse), centred(bank.quiet)
+    xs, ys = mean(x * x).sqrt(), mean(y * y).sqrt()
+    return torch.stack(
+        [
+            torch.full_like(xs, math.log(bank.ratio / _USUAL_RATIO)),
+            mean(x * y) / (xs * ys + 1e-6),
+            (ys.clamp(min=1e-3) / xs.clamp(min=1e-3)).log().clamp(-1, 1),
+            mean(change * change).sqrt(),
+            regression.explained,
+            bank.mean.flatten(),
+        ],
+        dim=1,
+    )

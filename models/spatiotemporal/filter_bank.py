@@ -1,0 +1,125 @@
+"""Gaussian filters that know what they did not see, and their results as maps of a whole scene.
+
+A hidden pixel weighs nothing (normalised convolution; Knutsson & Westin, 1993,
+doi:10.1109/CVPR.1993.341081), and nothing lies beyond the border.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+_REACH = 3.0  # standard deviations at which a filter ends
+_NARROW = 0.2  # pixels: a narrower filter changes nothing
+_LEAST = 1.2  # pixels of a map per standard deviation of what it holds
+_DOUBT = 1e-4  # weight at which half of an answer is the one given for where nothing was seen
+
+
+@dataclass(frozen=True)
+class Map:
+    """An image of the whole scene with large pixels.
+
+    Attributes:
+        values: (channels, rows, cols), no NaN.
+        pixel: Side of a pixel in fine pixels; the first one starts at the scene's corner.
+    """
+
+    values: Tensor
+    pixel: float
+
+    def at(self, row: int, col: int, shape: tuple[int, int]) -> Tensor:
+        """(channels, rows, cols) at the fine pixels of a window, bilinearly.
+
+        Args:
+            row: Of the window's first pixel in the scene; may lie outside, as ``col`` may.
+            col: Likewise.
+            shape: Rows and columns of the window.
+        """
+        rows, above, below, down = self._steps(row, shape[0], self.values.shape[1])
+        cols, left, right, across = self._steps(col, shape[1], self.values.shape[2])
+        part = self.values[:, rows, cols]
+        part = torch.lerp(part[:, above], part[:, below], down[:, None])
+        return torch.lerp(part[:, :, left], part[:, :, right], across)
+
+    def _steps(self, start: int, count: int, size: int) -> tuple[slice, Tensor, Tensor, Tensor]:
+        """Along an axis: the part of the map, and where in it the pixels lie.
+
+        The latter as the pixels of the map before and after each, and how far between them.
+        """
+        pixels = torch.arange(start, start + count, dtype=torch.float64)
+        at = ((pixels + 0.5) / self.pixel - 0.5).clamp(0, size - 1)
+        before = at.floor().long()
+        after = (before + 1).clamp(max=size - 1)
+        part = slice(int(before[0]), int(after[-1]) + 1)
+        device = self.values.device
+        between = (at - before).to(device, self.values.dtype)
+        return part, (before - part.start).to(device), (after - part.start).to(device), between
+
+    def to(self, device: torch.device) -> Map:
+        """The same map on another device."""
+        return Map(self.values.to(device), self.pixel)
+
+
+def smooth(values: Tensor, weight: Tensor, sigma: float, otherwise: float | Tensor = 0.0) -> Tensor:
+    """Weighted mean of an image around every pixel.
+
+    Args:
+        values: (channels, rows, cols), no NaN.
+        weight: (1, rows, cols), 0 where a pixel is hidden.
+        sigma: Standard deviation of the Gaussian in pixels.
+        otherwise: The answer where nothing was seen, a number or (channels, 1, 1).
+    """
+    filtered = _gaussian(torch.cat([values * weight, weight]), sigma)
+    return (filtered[:-1] + _DOUBT * otherwise) / (filtered[-1:] + _DOUBT)
+
+
+def coarser(values: Tensor, weight: Tensor, factor: int) -> tuple[Tensor, Tensor]:
+    """Weighted means of blocks of ``factor`` x ``factor`` pixels, and their weights."""
+    if factor == 1:
+        return values, weight
+    rows, cols = weight.shape[-2:]
+    beyond = (0, -cols % factor, 0, -rows % factor)
+    stack = functional.pad(torch.cat([values * weight, weight]), beyond)
+    means = functional.avg_pool2d(stack[None], factor)[0]
+    total = means[-1:]
+    return torch.where(total > 0, means[:-1] / total.clamp(min=1e-30), 0.0), total
+
+
+def widest_step(sigma: float) -> int:
+    """Pixels that one pixel of a map may span, a power of two, when it holds so smooth an image."""
+    step = 1
+    while 2 * step * _LEAST <= sigma:
+        step *= 2
+    return step
+
+
+def block_means(image: Tensor, side: int) -> Tensor:
+    """Means of the known pixels of every side x side block; at the end blocks may be cut.
+
+    Args:
+        image: (channels, rows, cols), NaN where hidden.
+        side: Of a block in pixels.
+
+    Returns:
+        (channels, rows / side, cols / side), rounded up; NaN where a whole block is hidden.
+    """
+    rows, cols = image.shape[-2:]
+    beyond = (0, -cols % side, 0, -rows % side)
+    padded = functional.pad(image, beyond, value=torch.nan)
+    blocks = padded.reshape(len(image), padded.shape[1] // side, side, -1, side)
+    return blocks.nanmean(dim=(2, 4))
+
+
+def _gaussian(image: Tensor, sigma: float) -> Tensor:
+    """Sums under a Gaussian of total 1; zeros lie beyond the border."""
+    if sigma < _NARROW:
+        return image
+    reach = max(int(_REACH * sigma), 1)
+    offsets = torch.arange(-reach, reach + 1, dtype=image.dtype, device=image.device)
+    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    down = functional.conv2d(image[:, None], kernel.view(1, 1, -1, 1), padding=(reach, 0))
+    return functional.conv2d(down, kernel.view(1, 1, 1, -1), padding=(0, reach))[:, 0]
