@@ -7,14 +7,15 @@ them with are those of real pairs: coarse and aggregated fine images correlate a
 from __future__ import annotations
 
 import argparse
-import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 import rasterio
 from rasterfuse.plugin.engine.simulate_training import TrainingScene, draw_scene
 from rasterfuse.plugin.engine.simulation.filters import blurred
+from rasterio.errors import NotGeoreferencedWarning
 
 QUANTILES = (5, 25, 50, 75, 95)
 PER_PICTURE = 6
@@ -50,10 +51,10 @@ def main() -> None:
 
 
 def read(path: Path) -> np.ndarray:
-    """(bands, rows, cols) of an image, nodata filled by the band's mean."""
+    """(bands, rows, cols) of an image, NaN for nodata."""
     with rasterio.open(path) as raster:
         image = raster.read(masked=True).astype(np.float32)
-    return image.filled(np.nan) if not image.mask.any() else image.filled(image.mean())
+    return image.filled(np.nan)
 
 
 def described(scene: TrainingScene) -> dict[str, float]:
@@ -118,8 +119,6 @@ def pictured(scene: TrainingScene) -> np.ndarray:
     fine = [scene.fine_reference[bands], scene.fine_target[bands]]
     coarse = [scene.coarse_reference[bands], scene.coarse_target[bands]]
     changes = [fine[1] - fine[0], coarse[1] - coarse[0]]
-    middle = np.nanmean(changes[0], axis=(1, 2), keepdims=True)
-    changes = [change - middle * 0 for change in changes]
     tiles = [*stretched(fine), *stretched(coarse), *stretched(changes)]
     return np.concatenate([np.pad(tile, ((0, 0), (0, GAP), (0, GAP))) for tile in tiles], axis=2)
 
@@ -135,11 +134,12 @@ def stretched(images: list[np.ndarray]) -> list[np.ndarray]:
 def write(path: Path, image: np.ndarray) -> None:
     """Write a picture."""
     height, width = image.shape[1:]
-    with rasterio.open(
-        path, "w", driver="PNG", width=width, height=height, count=3, dtype="uint8"
-    ) as raster:
-        raster.write(image)
+    shape = {"width": width, "height": height, "count": 3, "dtype": "uint8"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path, "w", driver="PNG", **shape) as raster:
+            raster.write(image)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

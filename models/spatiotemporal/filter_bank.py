@@ -6,6 +6,7 @@ doi:10.1109/CVPR.1993.341081), and nothing lies beyond the border.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -117,9 +118,20 @@ def _gaussian(image: Tensor, sigma: float) -> Tensor:
     """Sums under a Gaussian of total 1; zeros lie beyond the border."""
     if sigma < _NARROW:
         return image
-    reach = max(int(_REACH * sigma), 1)
-    offsets = torch.arange(-reach, reach + 1, dtype=image.dtype, device=image.device)
-    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel = kernel / kernel.sum()
-    down = functional.conv2d(image[:, None], kernel.view(1, 1, -1, 1), padding=(reach, 0))
-    return functional.conv2d(down, kernel.view(1, 1, 1, -1), padding=(0, reach))[:, 0]
+    apart = range(max(int(_REACH * sigma), 1) + 1)
+    weights = [math.exp(-0.5 * (distance / sigma) ** 2) for distance in apart]
+    total = 2 * sum(weights) - weights[0]
+    for dim in (1, 2):
+        image = _symmetric(image, dim, [weight / total for weight in weights])
+    return image
+
+
+def _symmetric(image: Tensor, dim: int, weights: list[float]) -> Tensor:
+    """Weighted sums along an axis, tap by tap: a convolution would hold many copies at once."""
+    size = image.shape[dim]
+    sums = image * weights[0]
+    for apart, weight in enumerate(weights[1:size], 1):
+        left = size - apart
+        sums.narrow(dim, apart, left).add_(image.narrow(dim, 0, left), alpha=weight)
+        sums.narrow(dim, 0, left).add_(image.narrow(dim, apart, left), alpha=weight)
+    return sums

@@ -83,7 +83,9 @@ class GatedNetwork(nn.Module):
         deep = self.down(x)
         for block, mixing in zip(self.deep_blocks, self.mixing):
             deep = block(deep)
-            deep = deep + mixing(_mean_of_bands(deep, bands))
+            # Linear, so the mean may come last: OpenVINO cannot add a single image to all bands in
+            # a convolution.
+            deep = deep + _mean_of_bands(mixing(deep), bands)
         x = functional.gelu(x + _doubled(self.up(deep)))
         gates, fine = self.gate(x).float(), self.fine(x).float()
         return self._answer(planes.float(), gates, functional.pixel_shuffle(fine, 2))

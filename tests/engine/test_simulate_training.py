@@ -12,8 +12,16 @@ from hypothesis.strategies import floats, integers, sampled_from
 from rasterfuse.plugin.engine.simulate_training import TrainingScene, draw_scene
 from rasterfuse.plugin.engine.simulation.coarse_grid import CoarseGrid, on_fine_grid, seen
 from rasterfuse.plugin.engine.simulation.filters import blurred
-from rasterfuse.plugin.engine.simulation.ranges import IDEAL, Ranges
+from rasterfuse.plugin.engine.simulation.ranges import Ranges
 
+# A sensor without any flaw, and nothing that hides.
+IDEAL = {
+    **dict.fromkeys(("fine_shifted", "oblique", "turned", "offset_grid", "offset", "hazy", "misled",
+                     "clouded", "striped", "saturated"), 0.0),
+    **dict.fromkeys(("fine_noise", "psf", "common_shift", "date_shift", "bend", "date_bias",
+                     "date_noise", "common_noise"), (0.0, 0.0)),
+    "gain": (1.0, 1.0),
+}  # fmt: skip
 IMAGES = [field.name for field in fields(TrainingScene) if field.name != "ratio"]
 
 
@@ -177,10 +185,11 @@ def test_coarse_images_are_as_like_the_fine_ones_as_real_ones_are_and_less_and_m
     for seed in range(60):
         scene = scene_of(seed, 128, **chosen)
         fine = blurred(scene.fine_reference, 0.5 * scene.ratio)
-        alike.append(correlation(blurred(scene.coarse_reference, 0.35 * scene.ratio), fine))
+        coarse = blurred(scene.coarse_reference, 0.35 * scene.ratio)
+        alike.append(np.mean([correlation(*pair) for pair in zip(coarse, fine)]))
     low, high = np.percentile(alike, [5, 95])
-    assert low < 0.7  # a network must see worse than the real pairs known, 0.75 to 0.98,
-    assert high > 0.96  # and nearly as good
+    assert low < 0.78  # as bad as the worst of the real pairs known, which are at 0.75 to 0.98,
+    assert high > 0.95  # and nearly as good as the best
 
 
 def test_noise_common_to_the_dates_is_not_in_the_change():

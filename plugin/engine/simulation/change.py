@@ -37,9 +37,8 @@ def _changed(
         amplitude = float(np.sqrt(np.mean(change**2)))
     else:
         change = amplitude * _of_classes(ground, mixing, soft, rng)
-    change = _uneven(change, amplitude, fields, rng) + _contrast(
-        ground, image, amplitude, soft, rng
-    )
+    change = _uneven(change, amplitude, fields, rng)
+    change += _contrast(ground, image, amplitude, soft, rng)
     if rng.random() < 0.5:
         change += amplitude * _of_index(image, mixing, rng)
     change += amplitude * rng.uniform(0, 0.15) * np.stack([fields.draw(3.2) for _ in image])

@@ -14,7 +14,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Ranges:
-    """Ranges (low, high), of which ``log`` marks those drawn evenly in the logarithm, and shares.
+    """Ranges (low, high) and shares; ``log``: drawn evenly in the logarithm.
 
     Amplitudes are in standard deviations of the fine reference, lengths of the coarse images in
     cells, noise of the coarse images in standard deviations of their cells.
@@ -37,9 +37,9 @@ class Ranges:
         fine_shifted: See ``fine_shift``.
         fine_noise: Noise of the fine references, log.
         psf: Deviation of the Gaussian by which a cell sees more than its own square.
-        view: Factor by which a date's view angle widens the cells across the track, log; MODIS
-            cells widen up to 4.8 times (Wolfe et al. 1998, doi:10.1109/36.701081), of which
-            composites keep the least. It concerns ``oblique`` of the dates.
+        view: Factor by which a date's view angle widens the cells across the track, log, in
+            ``oblique`` of the dates. MODIS cells widen several times towards the swath's edge, of
+            which composites keep the least (Wolfe et al. 1998, doi:10.1109/36.701082).
         oblique: See ``view``.
         offset_grid: Share of the scenes whose cells do not begin at the fine image's corner.
         turned: Share of the scenes whose coarse grid is not parallel to the fine one.
@@ -111,13 +111,3 @@ class Ranges:
             raise ValueError(f"ratio begins at {self.ratio[0]:g}. Give 1.5 or more.")
         if self.bands[0] < 1:
             raise ValueError(f"bands begins at {self.bands[0]}. Give 1 or more.")
-
-
-IDEAL = {
-    "fine_shifted": 0.0, "fine_noise": (0.0, 0.0), "psf": (0.0, 0.0), "oblique": 0.0,
-    "turned": 0.0, "offset_grid": 0.0, "common_shift": (0.0, 0.0), "date_shift": (0.0, 0.0),
-    "gain": (1.0, 1.0),
-    "offset": 0.0, "bend": (0.0, 0.0), "date_bias": (0.0, 0.0), "hazy": 0.0,
-    "date_noise": (0.0, 0.0), "common_noise": (0.0, 0.0), "misled": 0.0, "clouded": 0.0,
-    "striped": 0.0, "saturated": 0.0,
-}  # fmt: skip

@@ -130,9 +130,8 @@ def fine_images(images: Sequence[Values], fields: Fields, rng: Rng, ranges: Rang
     noise = between_log(rng, ranges.fine_noise)
     found = [_shifted(image, rng, ranges) if date else image for date, image in enumerate(images)]
     for date in (0, *range(2, len(images))):
-        found[date] = _hazy(found[date], fields, rng, ranges) + np.float32(
-            noise
-        ) * rng.standard_normal(found[date].shape, dtype=np.float32)
+        own = noise * rng.standard_normal(found[date].shape, dtype=np.float32)
+        found[date] = _hazy(found[date], fields, rng, ranges) + own
     if rng.random() >= ranges.saturated:
         return found
     level = np.quantile(images[0][:, ::4, ::4], rng.uniform(0.9, 0.995), axis=(1, 2))
