@@ -132,7 +132,7 @@ def figures(model: ModelCard) -> Iterator[str]:
     own = model.metrics.get("model", {})
     for name, value in own.items():
         others = [
-            f"{answer} {numbers[name]:.4g}"
+            f"{answer.replace('_', ' ')} {numbers[name]:.4g}"
             for answer, numbers in model.metrics.items()
             if answer != "model" and name in numbers
         ]
@@ -166,9 +166,11 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _what(model: ModelCard) -> str:
-    return " and ".join(model.sensors) if model.sensors else "images of its author"
+    if model.sensors:
+        return " and ".join(model.sensors)
+    return f"images of {len(model.dates)} days" if model.dates else model.data or "other images"
 
 
 def _span(limits: tuple[float, float]) -> str:
     low, high = limits
-    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
