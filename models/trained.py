@@ -140,6 +140,16 @@ def figures(model: ModelCard) -> Iterator[str]:
         yield f"On images kept aside: {name} {value:.4g}{beside}"
 
 
+def misfits(card: Card, label: str, metres: float | None) -> Iterator[str]:
+    """What a user should know before a model is used on an image with pixels of that size."""
+    scale = card.trained.scale if card.trained else None
+    if scale is not None and metres and not scale[0] <= metres <= scale[1]:
+        yield (
+            f"The pixels of {label} measure {metres:.3g} m; {card.name} is made for pixels of "
+            f"{_span(scale)} m. Look at the result with care."
+        )
+
+
 def _check_id(
     model: ModelCard, methods: Mapping[str, Card], cards: Mapping[str, Card], path: Path
 ) -> None:
