@@ -25,7 +25,8 @@ IN_QGIS := eval "$$(tools/environment)" &&
 IN_WORKER := mkdir -p build/tmp && TMPDIR="$$PWD/build/tmp" XDG_CACHE_HOME="$$PWD/build/xdg/cache" \
 	OMP_WAIT_POLICY=PASSIVE
 TYPED := -p rasterfuse.models -p rasterfuse.plugin.engine -p rasterfuse.plugin.runtime \
-	-m rasterfuse.plugin.job -m rasterfuse.plugin.checks -m rasterfuse.plugin.grid \
+	-m rasterfuse.plugin.job -m rasterfuse.plugin.training_job -m rasterfuse.plugin.checks \
+	-m rasterfuse.plugin.grid \
 	-m rasterfuse.plugin.paths -m rasterfuse.plugin.recent_errors -m rasterfuse.plugin.diagnostics
 
 .PHONY: help setup packages demo run env test test-slow test-install lint type qt6 unit test-qgis \

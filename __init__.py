@@ -6,9 +6,20 @@ the Python console (``from rasterfuse import fuse``) are looked up when they are
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
-SCRIPTING = ("fuse", "fuse_async", "methods")
+# Where each name for the Python console lives, below ``plugin``.
+SCRIPTING = {
+    "fuse": "scripting",
+    "fuse_async": "scripting",
+    "methods": "scripting",
+    "train": "scripting_models",
+    "train_async": "scripting_models",
+    "import_model": "scripting_models",
+    "export_model": "scripting_models",
+    "remove_model": "scripting_models",
+}
 
 
 def classFactory(iface: Any) -> Any:  # noqa: N802 (QGIS calls it by this name)
@@ -20,7 +31,6 @@ def classFactory(iface: Any) -> Any:  # noqa: N802 (QGIS calls it by this name)
 
 def __getattr__(name: str) -> Any:
     if name in SCRIPTING:
-        from .plugin import scripting
-
-        return getattr(scripting, name)
+        module = importlib.import_module(f"{__name__}.plugin.{SCRIPTING[name]}")
+        return getattr(module, name)
     raise AttributeError(f"rasterfuse has no {name!r}. It offers {', '.join(SCRIPTING)}.")

@@ -10,11 +10,13 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .errors import CardError, InputError, shown
+from .errors import CardError, InputError, ModelFileError, shown
+from .model_file import ModelCard, read_model_card
+from .trained import Stamp, add_models, card_of, stamp
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -134,7 +136,15 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class Card:
-    """A method as users and the engine know it."""
+    """A method as users and the engine know it.
+
+    Attributes:
+        weights: What the method needs to know of its weights; ``path`` is that of the model file.
+        trainable: Whether it has weights that users can train.
+        method: Of a trained model, the id of the method it belongs to; else empty.
+        trained: What the model file says of itself, where there is one.
+        model_file: Path of the model file in the user's folder, for a trained model.
+    """
 
     id: str
     name: str
@@ -152,11 +162,15 @@ class Card:
     weights: Mapping[str, Any] | None = None
     tags: tuple[str, ...] = field(default=())
     rank: int = 50  # place in lists: smaller first, baselines last
+    trainable: bool = False
+    method: str = ""
+    trained: ModelCard | None = None
+    model_file: str | None = None
 
     @property
     def module(self) -> str:
         """Dotted name of the method's module, relative to the package ``models``."""
-        return f"{self.family}.{self.id}"
+        return f"{self.family}.{self.method or self.id}"
 
     @property
     def family_name(self) -> str:
@@ -207,13 +221,29 @@ class Card:
         return int(parameters[self.halo["half_of"]]) // 2
 
 
-@cache
 def load_cards() -> dict[str, Card]:
-    """All cards by id, as lists show them: by family, rank and name.
+    """All cards by id, as lists show them: by family, rank and name; trained models as well.
+
+    Model files that came, changed or went since the last call count.
 
     Raises:
         CardError: A card is malformed or two have the same id.
     """
+    return _cards(stamp())[0]
+
+
+def trainable_cards() -> list[Card]:
+    """The methods whose weights users can train, without the models made of them."""
+    return [card for card in load_cards().values() if card.trainable and not card.method]
+
+
+def model_faults() -> list[str]:
+    """Why model files in the user's folder are not listed: a sentence for each."""
+    return _cards(stamp())[1]
+
+
+@lru_cache(maxsize=2)
+def _cards(files: Stamp) -> tuple[dict[str, Card], list[str]]:
     cards: dict[str, Card] = {}
     for path in sorted(FOLDER.glob("*/*.json")):
         if path.parent.name not in FAMILIES:
@@ -222,21 +252,45 @@ def load_cards() -> dict[str, Card]:
         if card.id in cards:
             raise CardError(f"{path} repeats the id {card.id!r}. Give every method its own.")
         cards[card.id] = card
+    faults = add_models(cards)
     families = list(FAMILIES)
-    listed = sorted(cards.values(), key=lambda c: (families.index(c.family), c.rank, c.name))
-    return {card.id: card for card in listed}
+
+    def place(card: Card) -> tuple[int, int, bool, str]:
+        return families.index(card.family), card.rank, bool(card.method), card.name
+
+    return {card.id: card for card in sorted(cards.values(), key=place)}, faults
 
 
-def find_card(model: str) -> Card:
-    """The card of one method.
+def find_card(model: str, model_file: str | None = None) -> Card:
+    """The card of one method or trained model.
+
+    Args:
+        model: Its id.
+        model_file: Path of the model file; None looks among the known ones.
 
     Raises:
         InputError: There is no such method.
+        ModelFileError: The file cannot be used, or is that of another model.
     """
     cards = load_cards()
+    if model_file is not None:
+        return _card_of_file(model, Path(model_file), cards)
     if model not in cards:
-        raise InputError(f"There is no method {model!r}. Choose one of: {', '.join(cards)}.")
+        raise InputError(
+            f"There is no method {model!r}. Choose one of: {', '.join(cards)}; or import its model "
+            "file."
+        )
     return cards[model]
+
+
+def _card_of_file(model: str, path: Path, cards: Mapping[str, Card]) -> Card:
+    found = read_model_card(path)
+    if found.id != model:
+        raise ModelFileError(
+            f"The job wants the model {model!r}, but {path.name} is {found.id!r}. Correct "
+            "model_file in the job."
+        )
+    return card_of(found, cards, path)
 
 
 def read_card(path: Path) -> Card:

@@ -207,6 +207,12 @@ CATALOGUE: dict[str, Failure] = {
         "The fusion was cancelled. Nothing was written.",
         "Start it again when you want to.",
     ),
+    "model_file": Failure(
+        _JOB,
+        "A model file is damaged, foreign, too new, or for a method that is not there. Nothing of "
+        "it was executed.",
+        "Do what the sentence says; most often, get the file anew from its author.",
+    ),
     "card": Failure(
         _OTHER,
         "The description of a method, a file of RasterFuse, is damaged.",

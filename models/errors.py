@@ -53,6 +53,12 @@ class CardError(FusionError, ValueError):
     code = "card"
 
 
+class ModelFileError(FusionError, ValueError):
+    """A model file is damaged, foreign, too new, or cannot be used here."""
+
+    code = "model_file"
+
+
 class RasterReadError(FusionError, OSError):
     """A raster cannot be opened or read."""
 

@@ -15,6 +15,7 @@ from ..models.errors import InputError
 
 Transform = tuple[float, float, float, float, float, float]
 Extent = tuple[float, float, float, float]
+METRES_PER_DEGREE = 111_320.0
 IDENTITY: Transform = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
@@ -35,6 +36,7 @@ class RasterInfo:
             transformed.
         pixel: Pixel size (x, y) in units of the fine image's CRS.
         same_crs: Whether the CRS equals the fine image's.
+        unit: About how many metres a unit of the CRS has; None where it does not say.
     """
 
     label: str
@@ -48,11 +50,17 @@ class RasterInfo:
     extent: Extent | None
     pixel: tuple[float, float]
     same_crs: bool = True
+    unit: float | None = None
 
     @property
     def georeferenced(self) -> bool:
         """Whether the image says where it lies, be it in an unknown CRS."""
         return bool(self.crs) or not is_identity(self.transform)
+
+    @property
+    def metres(self) -> float | None:
+        """About the size of a pixel in metres, where the CRS says."""
+        return max(pixel_size(self.transform)) * self.unit if self.unit else None
 
 
 @dataclass(frozen=True)

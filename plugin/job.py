@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from typing import Any, Union
 
 from ..models.errors import InputError, shown
+from . import reading
 
 VERSION = 1
 HARMONISE = ("auto", "always", "never")
@@ -62,6 +64,10 @@ class ReferencePair:
         """The day of the pair: the fine image's, else the coarse one's."""
         return self.fine.date or self.coarse.date
 
+    def with_images(self, swap: Callable[[RasterSource], RasterSource]) -> ReferencePair:
+        """The same pair with both images replaced."""
+        return ReferencePair(swap(self.coarse), swap(self.fine))
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -100,6 +106,7 @@ class Job:
         coregister: ``auto`` moves coarse images that lie off the fine ones, ``never`` does not.
         backend: Kernel of the windowed search: ``auto``, ``numba``, ``torch`` or ``triton``.
         limits: Memory, tile and thread limits.
+        model_file: Path of the model file, for a model that is not part of RasterFuse.
     """
 
     model: str
@@ -112,6 +119,7 @@ class Job:
     coregister: str = COREGISTER[0]
     backend: str = "auto"
     limits: Limits = field(default_factory=Limits)
+    model_file: str | None = None
     version: int = VERSION
 
     @property
@@ -141,13 +149,29 @@ class Job:
         """The same job with another output."""
         return replace(self, output=path)
 
+    def with_images(self, swap: Callable[[RasterSource], RasterSource]) -> Job:
+        """The same job with every image replaced."""
+        inputs: dict[str, RasterSource | tuple[ReferencePair, ...]] = {}
+        for role, given in self.inputs.items():
+            if isinstance(given, RasterSource):
+                inputs[role] = swap(given)
+            else:
+                inputs[role] = tuple(pair.with_images(swap) for pair in given)
+        return replace(self, inputs=inputs)
+
+    def with_absolute_paths(self) -> Job:
+        """The same job for a process that works in another folder."""
+        model = self.model_file and os.path.abspath(self.model_file)
+        job = replace(self, output=os.path.abspath(self.output), model_file=model)
+        return job.with_images(absolute)
+
     def to_json(self) -> str:
         """One line of JSON; NaN nodata is written as the string "nan"."""
         return json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False)
 
     def to_dict(self) -> dict[str, Any]:
         """What ``from_dict`` reads: nothing but texts, finite numbers, lists and objects."""
-        return _plain(asdict(self))
+        return reading.plain(asdict(self))
 
     @staticmethod
     def from_json(text: str) -> Job:
@@ -156,36 +180,35 @@ class Job:
         Raises:
             InputError: The text is no JSON, lacks a field, or a field has the wrong type.
         """
-        try:
-            raw = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"The job is no JSON: {error}. Write it with the dialog.") from error
-        return Job.from_dict(raw)
+        return Job.from_dict(reading.parsed(text))
 
     @staticmethod
     def from_dict(raw: Any) -> Job:
         """Build a job from parsed JSON. Raises InputError as ``from_json`` does."""
-        if not isinstance(raw, dict):
-            raise InputError(f"The job is a {type(raw).__name__}, not an object. Write it anew.")
-        if raw.get("version", VERSION) != VERSION:
-            raise InputError(
-                f"The job has version {shown(raw.get('version'))}, this RasterFuse reads "
-                f"{VERSION}. Build the job again with this version."
-            )
-        _only_known(Job, raw)
-        extent = raw.get("extent")
+        raw = reading.version(raw, VERSION)
+        reading.only_known(Job, raw)
+        extent, model_file = raw.get("extent"), raw.get("model_file")
         return Job(
-            model=_text(raw, "model"),
+            model=reading.text(raw, "model"),
             inputs=_inputs(raw.get("inputs")),
-            output=_text(raw, "output"),
-            parameters=_object(raw.get("parameters", {}), "parameters"),
+            output=reading.text(raw, "output"),
+            parameters=reading.mapping(raw.get("parameters", {}), "parameters"),
             extent=None if extent is None else _extent(extent),
-            device=_text(raw, "device", "auto"),
-            harmonise=_choice(raw, "harmonise", HARMONISE),
-            coregister=_choice(raw, "coregister", COREGISTER),
-            backend=_text(raw, "backend", "auto"),
+            device=reading.text(raw, "device", "auto"),
+            harmonise=reading.choice(raw, "harmonise", HARMONISE),
+            coregister=reading.choice(raw, "coregister", COREGISTER),
+            backend=reading.text(raw, "backend", "auto"),
             limits=_limits(raw.get("limits", {})),
+            model_file=None if model_file is None else reading.text(raw, "model_file"),
         )
+
+
+def absolute(source: RasterSource) -> RasterSource:
+    """The same image for a process that works in another folder."""
+    # What is no file here may still be something that GDAL opens: leave it.
+    if os.path.exists(source.path):
+        return replace(source, path=os.path.abspath(source.path))
+    return source
 
 
 def parse_date(text: str | None) -> date | None:
@@ -202,61 +225,10 @@ def parse_date(text: str | None) -> date | None:
         raise InputError(f"{shown(text)} is no date. Write it as YYYY-MM-DD.") from error
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _only_known(kind: type, raw: dict[str, Any], where: str = "The job") -> None:
-    unknown = sorted(set(raw) - {item.name for item in fields(kind)})
-    if unknown:
-        raise InputError(f"{where} has the unknown field {shown(unknown[0])}. Remove it.")
-
-
-def _text(raw: dict[str, Any], key: str, default: str | None = None, where: str = "") -> str:
-    value = raw.get(key, default)
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise InputError(f"The job's {key}{where} is {shown(value)}, not a text. Give one.")
-    return value
-
-
-def _choice(raw: dict[str, Any], key: str, choices: tuple[str, ...]) -> str:
-    value = raw.get(key, choices[0])
-    if value not in choices:
-        raise InputError(f"The job's {key} is {shown(value)}. Choose one of: {', '.join(choices)}.")
-    return str(value)
-
-
-def _object(value: Any, key: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise InputError(f"The job's {key} is {shown(value)}, not an object. Write it as {{…}}.")
-    return value
-
-
-def _number(value: Any, key: str) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, str) and value in ("nan", "inf", "-inf"):
-        return float(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InputError(
-            f"The job's {key} is {shown(value)}, not a number. Give one or leave it out."
-        )
-    try:
-        return float(value)
-    except OverflowError as error:
-        raise InputError(f"The job's {key} is too large. Give a smaller number.") from error
-
-
 def _extent(value: Any) -> tuple[float, float, float, float]:
     if not isinstance(value, (list, tuple)) or len(value) != 4:
         raise InputError(f"The job's extent is {shown(value)}. Give [xmin, ymin, xmax, ymax].")
-    numbers = [_number(item, "extent") for item in value]
+    numbers = [reading.number(item, "extent") for item in value]
     finite = [item for item in numbers if item is not None and math.isfinite(item)]
     if len(finite) != 4 or finite[0] >= finite[2] or finite[1] >= finite[3]:
         raise InputError(
@@ -266,43 +238,40 @@ def _extent(value: Any) -> tuple[float, float, float, float]:
 
 
 def _limits(raw: Any) -> Limits:
-    raw = _object(raw, "limits")
-    _only_known(Limits, raw)
-    numbers = dict(raw)
-    resume = numbers.pop("resume", True)
-    if not isinstance(resume, bool):
-        raise InputError(f"The job's resume is {resume!r}. Give true or false.")
-    for key, value in numbers.items():
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if value is not None and not (whole and value > 0):
-            raise InputError(f"The job's {key} is {shown(value)}. Give a whole number above 0.")
+    raw = reading.mapping(raw, "limits")
+    reading.only_known(Limits, raw)
+    reading.flag(raw, "resume", True)
+    for key in sorted(set(raw) - {"resume"}):
+        reading.whole(raw[key], key)
     return Limits(**raw)
 
 
 def _inputs(raw: Any) -> dict[str, RasterSource | tuple[ReferencePair, ...]]:
-    raw = _object(raw, "inputs")
+    raw = reading.mapping(raw, "inputs")
     inputs: dict[str, RasterSource | tuple[ReferencePair, ...]] = {}
     for role, value in raw.items():
         if role == "references":
             if not isinstance(value, list):
                 raise InputError("The job's references are no list. Give [{coarse, fine}, …].")
-            inputs[role] = tuple(_pair(item, number) for number, item in enumerate(value, 1))
+            inputs[role] = tuple(read_pair(item, number) for number, item in enumerate(value, 1))
         else:
-            inputs[role] = _source(value, role)
+            inputs[role] = read_source(value, role)
     return inputs
 
 
-def _pair(raw: Any, number: int) -> ReferencePair:
+def read_pair(raw: Any, number: int) -> ReferencePair:
+    """The reference pair of parsed JSON; the number says which one it is in messages."""
     where = f"reference pair {number}"
-    raw = _object(raw, where)
-    _only_known(ReferencePair, raw, f"The job's {where}")
-    coarse, fine = (_source(raw.get(key), f"{key} {number}") for key in ("coarse", "fine"))
+    raw = reading.mapping(raw, where)
+    reading.only_known(ReferencePair, raw, f"The job's {where}")
+    coarse, fine = (read_source(raw.get(key), f"{key} {number}") for key in ("coarse", "fine"))
     return ReferencePair(coarse, fine)
 
 
-def _source(raw: Any, role: str) -> RasterSource:
-    raw = _object(raw, role)
-    _only_known(RasterSource, raw, f"The job's {role}")
+def read_source(raw: Any, role: str) -> RasterSource:
+    """The image of parsed JSON; the role says which one it is in messages."""
+    raw = reading.mapping(raw, role)
+    reading.only_known(RasterSource, raw, f"The job's {role}")
     bands = raw.get("bands", [])
     good = isinstance(bands, list) and all(type(band) is int and band > 0 for band in bands)
     if not good:
@@ -311,15 +280,15 @@ def _source(raw: Any, role: str) -> RasterSource:
         )
     day = raw.get("date")
     if day is not None:
-        day = str(parse_date(_text(raw, "date", where=f" of {role}")))
+        day = str(parse_date(reading.text(raw, "date", where=f" of {role}")))
     name = raw.get("name", "")
     return RasterSource(
-        path=_text(raw, "path", where=f" of {role}"),
+        path=reading.text(raw, "path", where=f" of {role}"),
         bands=tuple(bands),
         date=day,
-        scale=_number(raw.get("scale"), f"scale of {role}"),
-        offset=_number(raw.get("offset"), f"offset of {role}"),
-        nodata=_number(raw.get("nodata"), f"nodata of {role}"),
-        cell_size=_number(raw.get("cell_size"), f"cell size of {role}"),
+        scale=reading.number(raw.get("scale"), f"scale of {role}"),
+        offset=reading.number(raw.get("offset"), f"offset of {role}"),
+        nodata=reading.number(raw.get("nodata"), f"nodata of {role}"),
+        cell_size=reading.number(raw.get("cell_size"), f"cell size of {role}"),
         name=name if isinstance(name, str) else "",
     )

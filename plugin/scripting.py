@@ -198,14 +198,14 @@ def fuse_async(
     fine_layer = asked.fine_layer()
     task.taskCompleted.connect(lambda: _show(task, fine_layer, add_to_project, on_done))
     task.taskTerminated.connect(lambda: _end(task, on_done))
-    _tasks().start(task)
+    running_tasks().start(task)
     return task
 
 
 def cancel_all(wait_s: float = 3.0) -> None:
     """Cancel what ``fuse_async`` started and wait a little for it to end."""
-    if _tasks.cache_info().currsize:
-        _tasks().cancel_all(wait_s)
+    if running_tasks.cache_info().currsize:
+        running_tasks().cancel_all(wait_s)
 
 
 @dataclass(frozen=True)
@@ -262,10 +262,10 @@ class Request:
     def _job(self, output: str) -> Job:
         coarse, fine = tuple(self.coarse_bands), tuple(self.fine_bands)
         given = {
-            "coarse_target": _image(self.coarse_target, coarse, self.target_date),
-            "class_layer": _image(self.class_layer, ()),
-            "multispectral": _image(self.multispectral, coarse),
-            "panchromatic": _image(self.panchromatic, fine),
+            "coarse_target": as_image(self.coarse_target, coarse, self.target_date),
+            "class_layer": as_image(self.class_layer, ()),
+            "multispectral": as_image(self.multispectral, coarse),
+            "panchromatic": as_image(self.panchromatic, fine),
         }
         options = JobOptions(
             parameters=self.parameters,
@@ -290,8 +290,8 @@ class Request:
                     "date)."
                 )
             day = given[2] if len(given) == 3 else None
-            coarse = _image(given[0], coarse_bands, day)
-            fine = _image(given[1], fine_bands, day)
+            coarse = as_image(given[0], coarse_bands, day)
+            fine = as_image(given[1], fine_bands, day)
             if coarse is None or fine is None:
                 raise InputError(f"Reference pair {number} lacks an image. Give two.")
             pairs.append((coarse, fine))
@@ -304,7 +304,7 @@ def _one_of(name: str, value: Any, choices: Sequence[str]) -> str:
     return str(value)
 
 
-def _image(given: Any, bands: tuple[int, ...], day: Any = None) -> Image | None:
+def as_image(given: Any, bands: tuple[int, ...], day: Any = None) -> Image | None:
     """What was given as an image, with what was said of all its kind."""
     if given is None:
         return None
@@ -373,7 +373,7 @@ def _end(task: FusionTask, on_done: Callable[[FusionTask], None] | None) -> None
 
 
 @cache
-def _tasks() -> TaskRegistry:
+def running_tasks() -> TaskRegistry:
     """Keeps the tasks alive: QGIS never runs one without a Python reference."""
     return TaskRegistry()
 

@@ -19,12 +19,14 @@ from qgis.PyQt.QtCore import pyqtSignal
 
 from ..models.errors import CancelledError, FusionError, OutputError
 from . import recent_errors, settings
-from .job import Job
 from .layers.handover import hand_over
+from .model_store import make_room
+from .runtime.client import OnDetail
 from .runtime.endings import TEMPORARY
 from .runtime.install.folder import placed_by
 from .runtime.known import remembered_by
 from .runtime.runtime import Runtime, chosen_by
+from .training_job import AnyJob, TrainingJob
 
 TAG = "RasterFuse"
 _HANDING_OVER = "Handing the images over"
@@ -38,11 +40,12 @@ remembered_by(settings.known_pythons, settings.set_known_pythons)
 
 
 def run_job(
-    job: Job,
+    job: AnyJob,
     runtime: Runtime,
     on_progress: Callable[[str, float], None],
     is_cancelled: Callable[[], bool],
     on_log: Callable[[str, str], None] | None = None,
+    on_detail: OnDetail | None = None,
 ) -> dict[str, Any]:
     """The one road of all doors: hand over what the worker cannot open, run, return the report.
 
@@ -52,24 +55,27 @@ def run_job(
         FusionError: With a sentence for the user. Nothing is left of the job then.
     """
     try:
-        return _run_job(job, runtime, on_progress, is_cancelled, on_log)
+        return _run_job(job, runtime, on_progress, is_cancelled, on_log, on_detail)
     except FusionError as error:
         recent_errors.note(error)
         raise
 
 
 def _run_job(
-    job: Job,
+    job: AnyJob,
     runtime: Runtime,
     on_progress: Callable[[str, float], None],
     is_cancelled: Callable[[], bool],
     on_log: Callable[[str, str], None] | None,
+    on_detail: OnDetail | None,
 ) -> dict[str, Any]:
+    if isinstance(job, TrainingJob):
+        make_room(job.output)
     status = runtime.prepare(is_cancelled, on_progress)
     with _scratch() as folder:
         on_progress(_HANDING_OVER, 0.0)
         handed = hand_over(job, status.hello.get("drivers") or (), folder, is_cancelled)
-        report = runtime.run(handed, on_progress, is_cancelled, on_log)
+        report = runtime.run(handed, on_progress, is_cancelled, on_log, on_detail)
     report["job"] = job.to_dict()  # copies that are gone by now must not stand in the history
     return report
 
@@ -90,30 +96,29 @@ def _scratch() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class FusionTask(QgsTask):
-    """Runs one job. Keep it in a ``TaskRegistry``.
+class Task(QgsTask):
+    """Runs something long on a thread of QGIS's pool; never raises.
 
     Attributes:
-        job: What to do.
-        report: What was done; None until then, and after a failure.
-        error: Why there is no report; a CancelledError when the user wanted none.
+        error: Why it failed; a CancelledError when the user wanted it to end.
         ended: Set when nothing of the task runs any more.
     """
 
-    stage_changed = pyqtSignal(str, float)
+    cancelled_text = "Cancelled. Nothing was written."
 
-    def __init__(self, job: Job, runtime: Runtime, title: str) -> None:
+    def __init__(self, title: str) -> None:
         super().__init__(title, QgsTask.Flag.CanCancel)
-        self.job = job
-        self.report: dict[str, Any] | None = None
         self.error: FusionError | None = None
         self.ended = threading.Event()
-        self._runtime = runtime
+
+    def work(self) -> None:
+        """What there is to do; raises a FusionError, or whatever nobody foresaw."""
+        raise NotImplementedError
 
     def run(self) -> bool:
-        """QGIS calls this on a thread of its pool; it never raises."""
+        """QGIS calls this on a thread of its pool."""
         try:
-            self.report = run_job(self.job, self._runtime, self._tell, self.isCanceled, log_message)
+            self.work()
         except FusionError as error:
             self.error = error
         except Exception as error:
@@ -121,17 +126,77 @@ class FusionTask(QgsTask):
         self.ended.set()
         return self.error is None
 
+    def finished(self, result: bool) -> None:
+        """QGIS calls this on the main thread, also when the task never ran."""
+        if not result and self.error is None:
+            self.error = CancelledError(self.cancelled_text)
+        self.ended.set()
+
+
+class FusionTask(Task):
+    """Runs one job. Keep it in a ``TaskRegistry``.
+
+    Attributes:
+        job: What to do.
+        report: What was done; None until then, and after a failure.
+    """
+
+    stage_changed = pyqtSignal(str, float)
+    cancelled_text = "The fusion was cancelled. Nothing was written."
+
+    def __init__(self, job: AnyJob, runtime: Runtime, title: str) -> None:
+        super().__init__(title)
+        self.job = job
+        self.report: dict[str, Any] | None = None
+        self._runtime = runtime
+
+    def work(self) -> None:
+        self.report = run_job(
+            self.job, self._runtime, self._tell, self.isCanceled, log_message, self.tell_detail
+        )
+
+    def tell_detail(self, detail: dict[str, Any]) -> None:
+        """Take what the worker tells beside its progress, on the task's thread."""
+
     def _tell(self, stage: str, fraction: float) -> None:
         self.setProgress(100 * fraction)
         self.stage_changed.emit(stage, fraction)
 
     def finished(self, result: bool) -> None:
-        """QGIS calls this on the main thread, also when the task never ran."""
-        if not result and self.error is None:
-            self.error = CancelledError("The fusion was cancelled. Nothing was written.")
-        self.ended.set()
+        super().finished(result)
         _log_failure(self.error)
         _ALIVE.discard(self)
+
+
+class TrainingTask(FusionTask):
+    """Trains a model, which is a method as soon as the task has ended.
+
+    ``measured`` carries the step, the training and validation losses and the path of a preview.
+    """
+
+    measured = pyqtSignal(object)
+    cancelled_text = "The training was cancelled. Train again with the same settings to go on."
+
+    def __init__(self, job: TrainingJob, runtime: Runtime, title: str) -> None:
+        super().__init__(job, runtime, title)
+
+    def tell_detail(self, detail: dict[str, Any]) -> None:
+        self.measured.emit(detail)
+
+    def finished(self, result: bool) -> None:
+        if result:
+            refresh_methods()
+        super().finished(result)
+
+
+def refresh_methods() -> None:
+    """Let all lists of methods follow the model files; for the main thread.
+
+    The provider tells it on with its signal ``algorithmsLoaded``.
+    """
+    provider = QgsApplication.processingRegistry().providerById("rasterfuse")
+    if provider is not None:
+        provider.refreshAlgorithms()
 
 
 class TaskRegistry:

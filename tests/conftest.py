@@ -12,6 +12,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the worker does
 # What this user has installed must not answer for the checkout.
 os.environ["RASTERFUSE_RUNTIME_DIR"] = str(ROOT / "build" / "tmp" / "no-runtime")
+os.environ["RASTERFUSE_MODELS"] = str(ROOT / "build" / "tmp" / "no-models")
 
 if "rasterfuse" not in sys.modules:
     spec = importlib.util.spec_from_file_location(

@@ -29,7 +29,7 @@ class Map:
     """
 
     values: Tensor
-    pixel: int
+    pixel: float
 
     def at(self, row: int, col: int, shape: tuple[int, int]) -> Tensor:
         """(channels, rows, cols) at the fine pixels of a window, bilinearly.

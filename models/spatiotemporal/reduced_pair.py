@@ -80,7 +80,7 @@ def reduce_scene(
         )
 
     found = _split(look, scene.reduced(image, pair, step, progress), scene.ratio, step)
-    return _moved(found, scene.observation(pair).shift) if moved else found
+    return displaced(found, scene.observation(pair).shift) if moved else found
 
 
 def reduce_images(
@@ -129,7 +129,7 @@ def _in_units_of_change(pair: ReducedPair) -> ReducedPair:
     )  # fmt: skip
 
 
-def _moved(pair: ReducedPair, shift: tuple[float, float]) -> ReducedPair:
+def displaced(pair: ReducedPair, shift: tuple[float, float]) -> ReducedPair:
     """The pair with its coarse images moved by (rows, cols) in fine pixels."""
     rows, cols = (way / pair.step for way in shift)
     reference, target = (

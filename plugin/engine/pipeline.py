@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from typing import Any
 
 import rasterio
@@ -71,8 +72,8 @@ class _Run:
     """One pass through the pipeline; keeps the clock."""
 
     def __init__(self, job: Job, on_progress: OnProgress, is_cancelled: IsCancelled) -> None:
-        self.job = job
-        self.card: Card = find_card(job.model)
+        self.card: Card = find_card(job.model, job.model_file)
+        self.job = replace(job, model_file=self.card.model_file)
         self.seconds: dict[str, float] = {}
         self.cpu_seconds = 0.0
         self._on_progress = on_progress
@@ -164,6 +165,7 @@ class _Run:
         return {
             "model": self.card.id,
             "name": self.card.name,
+            "trained": asdict(self.card.trained) if self.card.trained else None,
             "version": VERSION,
             "path": self.job.output,
             "device": str(model.device),

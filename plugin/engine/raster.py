@@ -22,6 +22,7 @@ from rasterio.windows import Window as RasterioWindow
 from ...models.errors import RasterReadError
 from ..checks import chosen_bands
 from ..grid import (
+    METRES_PER_DEGREE,
     Extent,
     RasterInfo,
     Transform,
@@ -98,7 +99,7 @@ def transform_of(dataset: DatasetReader) -> Transform:
 
 def info_of(source: RasterSource, dataset: DatasetReader, fine: DatasetReader) -> RasterInfo:
     """What the checks want to know of an image beside the fine image."""
-    extent, pixel = _in_crs_of(dataset, fine)
+    (extent, pixel), crs = _in_crs_of(dataset, fine), dataset.crs
     return RasterInfo(
         label=source.label,
         width=dataset.width,
@@ -111,6 +112,9 @@ def info_of(source: RasterSource, dataset: DatasetReader, fine: DatasetReader) -
         extent=extent,
         pixel=pixel,
         same_crs=not dataset.crs or not fine.crs or dataset.crs == fine.crs,
+        unit=(METRES_PER_DEGREE if crs.is_geographic else crs.linear_units_factor[1])
+        if crs
+        else None,
     )
 
 

@@ -7,7 +7,8 @@
 
 The protocol (version 1): ``hello`` first; then ``run``, ``cancel`` and ``quit`` come in,
 ``progress``, ``log``, ``alive``, ``result`` and ``error`` go out. Every line that comes in and is
-no ``cancel`` or ``quit`` gets one ``result`` or one ``error``. Pixels never cross the pipe.
+no ``cancel`` or ``quit`` gets one ``result`` or one ``error``. A job of the kind ``train`` trains a
+model, any other fuses. Pixels never cross the pipe.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ import sys
 import sysconfig
 import threading
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
 PROTOCOL = 1
 _REQUIRED = ("torch", "rasterio", "numpy")
-_OPTIONAL = ("numba",)
+_OPTIONAL = ("numba", "safetensors")
 _GRACE = 5.0  # seconds that a job may take to end after QGIS is gone
 _HEARTBEAT = 2.0  # seconds between signs of life while a job runs
 
@@ -60,7 +62,8 @@ if "rasterfuse" not in sys.modules:
 from rasterfuse.models.errors import FusionError, readable, shown  # noqa: E402
 from rasterfuse.plugin.engine import VERSION  # noqa: E402
 from rasterfuse.plugin.engine.heap import give_back_memory, keep_freed_memory  # noqa: E402
-from rasterfuse.plugin.job import Job  # noqa: E402
+from rasterfuse.plugin.reading import parsed  # noqa: E402
+from rasterfuse.plugin.training_job import AnyJob, TrainingJob, job_of  # noqa: E402
 
 
 def hello() -> dict[str, Any]:
@@ -214,18 +217,19 @@ class Worker:
             give_back_memory()
 
     def _run(self, number: str, message: dict[str, Any]) -> dict[str, Any]:
-        from rasterfuse.plugin.engine import pipeline
-
-        job = Job.from_dict(message.get("job"))
+        job = job_of(message.get("job"))
         self._part = job.part
 
-        def on_progress(stage: str, fraction: float) -> None:
-            self._send({"type": "progress", "id": number, "stage": stage, "fraction": fraction})
+        def on_progress(stage: str, fraction: float, detail: dict[str, Any] | None = None) -> None:
+            told = {} if detail is None else {"detail": detail}
+            self._send(
+                {"type": "progress", "id": number, "stage": stage, "fraction": fraction, **told}
+            )
 
         def is_cancelled() -> bool:
             return number in self._cancelled or self._gone.is_set()
 
-        return pipeline.run(job, on_progress, is_cancelled)
+        return run_job(job, on_progress, is_cancelled)
 
     def _send(self, message: dict[str, Any]) -> None:
         with self._lock:
@@ -234,6 +238,21 @@ class Worker:
                 self._out.flush()
             except (BrokenPipeError, ValueError):
                 self._gone.set()
+
+
+def run_job(
+    job: AnyJob,
+    on_progress: Callable[..., None],
+    is_cancelled: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
+    """Fuse or train, and return the report."""
+    if isinstance(job, TrainingJob):
+        from rasterfuse.plugin.engine import training
+
+        return training.run(job, on_progress, is_cancelled)
+    from rasterfuse.plugin.engine import pipeline
+
+    return pipeline.run(job, on_progress, is_cancelled)
 
 
 def to_line(message: dict[str, Any]) -> str:
@@ -261,15 +280,13 @@ def run_file(path: str, out: TextIO) -> int:
         return 1
     stages: list[str] = []
 
-    def on_progress(stage: str, fraction: float) -> None:
+    def on_progress(stage: str, fraction: float, detail: object = None) -> None:
         if stage not in stages:
             stages.append(stage)
             print(f"{fraction:4.0%} {stage}", file=sys.stderr, flush=True)
 
     try:
-        from rasterfuse.plugin.engine import pipeline
-
-        report = pipeline.run(Job.from_json(text), on_progress)
+        report = run_job(job_of(parsed(text)), on_progress)
     except ImportError as error:
         print(f"This Python lacks a library ({error}). Install torch and rasterio.",
               file=sys.stderr)  # fmt: skip

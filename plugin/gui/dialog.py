@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qgis.core import QgsProject, QgsRasterLayer
+from qgis.core import QgsApplication, QgsProject, QgsRasterLayer
 from qgis.gui import QgisInterface, QgsGui, QgsScrollArea
 from qgis.PyQt.QtCore import Qt, QTimer
 from qgis.PyQt.QtGui import QShowEvent
@@ -23,7 +23,7 @@ from ..checks import ERROR, INFO
 from ..job import Job
 from ..layers.publish import publish, result_name
 from ..runtime.runtime import RuntimeStatus
-from ..tasks import TaskRegistry, unexpected
+from ..tasks import FusionTask, TaskRegistry, unexpected
 from . import installer
 from .copy_job import as_text
 from .diagnostics_dialog import DiagnosticsDialog
@@ -43,6 +43,7 @@ from .runner import Runner
 from .runtime_notice import RuntimeNotice
 from .runtime_watch import RuntimeWatch
 from .text_window import TextWindow
+from .train_dialog import TrainDialog
 
 _DEBOUNCE_MS = 300
 
@@ -58,7 +59,8 @@ class FusionDialog(QDialog):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self._iface, self._watch = iface, watch
+        self._iface, self._watch, self._tasks = iface, watch, tasks
+        self._training: TrainDialog | None = None
         self._draft = Draft(None, [])
         self._fine_id = ""
         self.setObjectName("RasterFuseDialog")
@@ -114,10 +116,17 @@ class FusionDialog(QDialog):
         self.runner.stage.connect(self._show_stage)
         self.runner.ended.connect(self._end)
         self._watch.changed.connect(self.show_runtime)
+        self.form.models.train_wanted.connect(self.open_training)
+        self.form.models.chosen.connect(self.form.choose)
+        self.form.models.told.connect(self._tell_of_models)
+        provider = QgsApplication.processingRegistry().providerById("rasterfuse")
+        if provider is not None:  # it says when a model was trained, taken in or removed
+            provider.algorithmsLoaded.connect(self.form.refresh_methods)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         self._watch.refresh()
+        self.form.refresh_methods()
         if self.form.is_empty():
             self.form.suggest()
         self.check()
@@ -160,6 +169,18 @@ class FusionDialog(QDialog):
         """Open QGIS's options at our page."""
         self._iface.showOptionsDialog(self, PAGE)
 
+    def open_training(self) -> TrainDialog:
+        """Open the window that trains a model; there is one, which keeps what was typed."""
+        if self._training is None:
+            self._training = TrainDialog(self._watch, self._tasks, self.parentWidget())
+            self._training.trained.connect(self.form.choose)
+        self._training.show()
+        self._training.raise_()
+        return self._training
+
+    def _tell_of_models(self, level: str, text: str) -> None:
+        self.messages.tell("models", level, "", text)
+
     def start(self) -> None:
         """Start a fusion in the background; the dialog stays usable."""
         self.check()
@@ -173,7 +194,7 @@ class FusionDialog(QDialog):
         self.bar.set_running(True)
         self.bar.show_stage(self.tr("Waiting for the worker"), 0.0)
         title = self.tr("RasterFuse: {}").format(self.form.card().name)
-        self.runner.start(job, self._watch.runtime, title)
+        self.runner.start(FusionTask(job, self._watch.runtime, title))
 
     def cancel(self) -> None:
         """Stop the running fusion."""
@@ -261,6 +282,9 @@ class FusionDialog(QDialog):
         self.runner.ended.disconnect(self._end)
         self.reject()
         self.messages.leave_main()
+        if self._training is not None:
+            self._training.leave()
+            self._training.deleteLater()
         for window in self.parentWidget().findChildren(TextWindow):
             window.close()
 

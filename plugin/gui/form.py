@@ -7,7 +7,15 @@ from typing import Any
 from qgis.core import QgsRasterLayer
 from qgis.gui import QgsMapCanvas
 from qgis.PyQt.QtCore import pyqtSignal
-from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLabel, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QVBoxLayout,
+    QWidget,
+)
 
 from ...models.cards import FAMILIES, Card, load_cards
 from ...models.errors import FusionError
@@ -15,6 +23,7 @@ from ..checks import INFO, Finding
 from ..layers.bands import match_bands
 from .findings import FindingsLabel
 from .image_field import ImageField
+from .model_button import ModelButton
 from .output_box import OutputBox
 from .pairs_table import PairsTable
 from .parameter_form import ParameterForm
@@ -40,6 +49,7 @@ class FusionForm(QWidget):
         self._shown: Card | None = None
         self.family = QComboBox(self)
         self.method = QComboBox(self)
+        self.models = ModelButton(self)
         self.summary = QLabel(self)
         self.radiometry = RadiometryBox(self)
         self.output = OutputBox(canvas, self)
@@ -63,7 +73,10 @@ class FusionForm(QWidget):
         method = QGroupBox(self.tr("Method"), self)
         rows = QFormLayout(method)
         rows.addRow(self.tr("Family"), self.family)
-        rows.addRow(self.tr("Method"), self.method)
+        choice = QHBoxLayout()
+        choice.addWidget(self.method, 1)
+        choice.addWidget(self.models)
+        rows.addRow(self.tr("Method"), choice)
         rows.addRow(self.summary)
         QVBoxLayout(self._inputs)
         QVBoxLayout(self._settings)
@@ -74,6 +87,8 @@ class FusionForm(QWidget):
 
     def card(self) -> Card:
         """The method chosen."""
+        if self.method.currentData() not in load_cards():  # its model file went away
+            self.refresh_methods()
         return load_cards()[self.method.currentData()]
 
     def choose(self, model: str) -> None:
@@ -170,6 +185,16 @@ class FusionForm(QWidget):
         self.method.blockSignals(False)
         self._show_method()
 
+    def refresh_methods(self) -> None:
+        """Follow model files that came, changed or went; the method chosen stays if it can."""
+        family, chosen = self.family.currentData(), self.method.currentData()
+        now = [(card.name, card.id) for card in load_cards().values() if card.family == family]
+        items = range(self.method.count())
+        if now == [(self.method.itemText(item), self.method.itemData(item)) for item in items]:
+            return
+        self._list_methods()
+        self.choose(chosen if chosen in load_cards() else self.card().id)
+
     def _show_method(self) -> None:
         card = self.card()
         if self._shown is not None:
@@ -179,6 +204,7 @@ class FusionForm(QWidget):
         self._show_parameters(card)
         self._shown = card
         self.summary.setText(card.summary)
+        self.models.set_card(card)
         self.radiometry.set_references_wanted(card.family == "spatiotemporal")
         self.card_changed.emit(card)
         self.changed.emit()

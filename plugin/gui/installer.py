@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from qgis.core import QgsApplication, QgsTask
+from qgis.core import QgsApplication
 from qgis.PyQt.QtCore import QCoreApplication, QObject, pyqtSignal
 
 from ...models.errors import CancelledError, FusionError
@@ -18,7 +18,7 @@ from ..runtime.install.machine import this_machine
 from ..runtime.install.network import Network
 from ..runtime.install.plan import Build, Plan, builds, standard
 from ..runtime.runtime import renew
-from ..tasks import unexpected
+from ..tasks import Task
 from .log import log_error
 
 _LEAVE_S = 5.0  # for idle workers to leave the environment that is replaced
@@ -42,31 +42,18 @@ class Outlook:
     busy: str
 
 
-class _Work(QgsTask):
-    """Runs something long on a thread of QGIS's pool; never raises."""
+class _Work(Task):
+    """Installs or removes."""
 
     stepped = pyqtSignal(str)
+    cancelled_text = "The installation was cancelled."
 
     def __init__(self, title: str, work: Callable[[_Work], object]) -> None:
-        super().__init__(title, QgsTask.Flag.CanCancel)
-        self.error: FusionError | None = None
-        self.ended = threading.Event()
+        super().__init__(title)
         self._work = work
 
-    def run(self) -> bool:
-        try:
-            self._work(self)
-        except FusionError as error:
-            self.error = error
-        except Exception as error:
-            self.error = unexpected(error)
-        self.ended.set()
-        return self.error is None
-
-    def finished(self, result: bool) -> None:
-        if not result and self.error is None:  # it was cancelled before it began
-            self.error = CancelledError("The installation was cancelled.")
-        self.ended.set()
+    def work(self) -> None:
+        self._work(self)
 
 
 class Installer(QObject):

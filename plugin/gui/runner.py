@@ -1,12 +1,10 @@
-"""Runs one fusion at a time for the dialog."""
+"""Runs one task at a time for a window."""
 
 from __future__ import annotations
 
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
 from ...models.errors import CancelledError, FusionError
-from ..job import Job
-from ..runtime.runtime import Runtime
 from ..tasks import FusionTask, TaskRegistry
 
 
@@ -28,9 +26,8 @@ class Runner(QObject):
     def is_running(self) -> bool:
         return self._task is not None
 
-    def start(self, job: Job, runtime: Runtime, title: str) -> None:
-        """Hand a job to QGIS's task manager."""
-        task = FusionTask(job, runtime, title)
+    def start(self, task: FusionTask) -> None:
+        """Hand a task to QGIS's task manager."""
         task.stage_changed.connect(self.stage)
         # Methods, not lambdas: Qt then knows that nobody listens any more after an unload.
         task.taskCompleted.connect(self._end)

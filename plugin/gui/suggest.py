@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from qgis.core import QgsMapLayer, QgsProject, QgsRasterLayer
 
+from ..grid import METRES_PER_DEGREE
 from ..layers.request import guess_date
 
-_METRES_PER_DEGREE = 111_320.0
 _CLEARLY_LARGER = 1.5
 _COARSE_WORDS = re.compile(
     r"modis|(?<![a-z])(mod|myd|mcd|vnp)\d\d|viirs|(?<![a-z])s3[ab]?[_-]|sentinel-?3|coarse",
@@ -41,7 +41,7 @@ def project_rasters(project: QgsProject | None = None) -> list[QgsRasterLayer]:
 def pixel_metres(layer: QgsRasterLayer) -> float:
     """About how large a pixel is, in metres, enough to tell coarse from fine."""
     size = (layer.rasterUnitsPerPixelX() + layer.rasterUnitsPerPixelY()) / 2
-    return size * _METRES_PER_DEGREE if layer.crs().isGeographic() else size
+    return size * METRES_PER_DEGREE if layer.crs().isGeographic() else size
 
 
 def named_coarser(one: QgsRasterLayer, other: QgsRasterLayer) -> bool:

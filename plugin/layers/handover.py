@@ -13,7 +13,8 @@ from dataclasses import replace
 from osgeo import gdal
 
 from ...models.errors import CancelledError, FusionError, OutputError, RasterReadError
-from ..job import Job, RasterSource, ReferencePair
+from ..job import RasterSource
+from ..training_job import AnyJob
 from .header import Header, open_dataset, quiet_gdal, read_header
 
 # Different drivers for one format: rasterio brings one of each, QGIS may use another.
@@ -23,11 +24,11 @@ Key = tuple[str, tuple[int, ...]]
 
 
 def hand_over(
-    job: Job,
+    job: AnyJob,
     drivers: Sequence[str],
     folder: str,
     is_cancelled: Callable[[], bool] = lambda: False,
-) -> Job:
+) -> AnyJob:
     """The job with images that the worker can open.
 
     Args:
@@ -58,15 +59,8 @@ def hand_over(
         # Only the chosen bands are in the copy, in the order chosen.
         return replace(source, path=done[key], bands=(), name=source.label)
 
-    inputs: dict[str, RasterSource | tuple[ReferencePair, ...]] = {}
-    for role, given in job.inputs.items():
-        if isinstance(given, RasterSource):
-            inputs[role] = swap(given)
-        else:
-            inputs[role] = tuple(
-                ReferencePair(swap(pair.coarse), swap(pair.fine)) for pair in given
-            )
-    return replace(job, inputs=inputs) if done else job
+    handed = job.with_images(swap)
+    return handed if done else job
 
 
 def _with_twins(drivers: Iterable[str]) -> frozenset[str]:

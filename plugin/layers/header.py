@@ -16,7 +16,7 @@ from functools import lru_cache
 from osgeo import gdal, osr
 
 from ...models.errors import RasterReadError
-from ..grid import IDENTITY, Transform
+from ..grid import IDENTITY, METRES_PER_DEGREE, Transform
 from ..paths import is_special
 
 _SIDECARS = ("{0}.aux.xml", "{0}.hdr", "{1}.hdr", "{1}.tfw", "{1}.prj")
@@ -235,6 +235,15 @@ def crs_name(wkt: str) -> str:
     code = reference.GetAuthorityCode(None)
     authority = reference.GetAuthorityName(None)
     return f"{authority}:{code}" if authority and code else reference.GetName() or "unnamed CRS"
+
+
+@lru_cache(maxsize=256)
+def unit_metres(wkt: str) -> float | None:
+    """About how many metres a unit of the CRS has; None without CRS."""
+    if not wkt:
+        return None
+    reference = _reference(wkt)
+    return METRES_PER_DEGREE if reference.IsGeographic() else reference.GetLinearUnits()
 
 
 def _reference(wkt: str) -> osr.SpatialReference:

@@ -12,26 +12,30 @@ from qgis.core import (
     QgsPointXY,
 )
 
-from ...models.cards import find_card
+from ...models.cards import Card, find_card
 from ...models.errors import InputError, RasterReadError
 from ..checks import ERROR, Finding, check_job, place_of
 from ..grid import Extent, RasterInfo, apply, bounds, pixel_size
 from ..job import Job, RasterSource
-from .header import Header, crs_name, read_header, same_crs
+from .header import Header, crs_name, read_header, same_crs, unit_metres
 
 _STEPS = 20  # points per side of the image that are transformed: curved sides bulge
 Point = tuple[float, float]
 
 
-def inspect(job: Job) -> tuple[dict[str, RasterInfo], list[Finding]]:
+def inspect(job: Job, card: Card | None = None) -> tuple[dict[str, RasterInfo], list[Finding]]:
     """Open the headers of all images and check the job.
+
+    Args:
+        job: May be incomplete.
+        card: By which to check it; that of its method when left out.
 
     Returns:
         What is known of the images, by the names of ``job.sources`` and without those that cannot
         be opened; and all findings, each once.
     """
     try:
-        card = find_card(job.model)
+        card = card or find_card(job.model)
     except InputError as error:
         return {}, [Finding(ERROR, "model", error.sentence)]
     headers: dict[str, Header] = {}
@@ -84,6 +88,7 @@ def raster_info(source: RasterSource, header: Header, grid: Header | None) -> Ra
         extent=extent,
         pixel=pixel,
         same_crs=grid is None or same_crs(header.wkt, grid.wkt),
+        unit=unit_metres(header.wkt),
     )
 
 

@@ -145,7 +145,7 @@ def build_job(
     """
     card = find_card(model)
     if card.family == "spatiotemporal":
-        images, pairs = _with_bands(images, pairs)
+        images, pairs = with_matched_bands(images, pairs)
     inputs: dict[str, RasterSource | tuple[ReferencePair, ...]] = {
         role: source_of(image) for role, image in images.items()
     }
@@ -163,6 +163,7 @@ def build_job(
         coregister=options.coregister,
         backend=options.backend,
         limits=options.limits,
+        model_file=card.model_file,
     )
     return replace(job, extent=_extent(job, card, options.extent))
 
@@ -236,10 +237,10 @@ def _nodata_of_layer(layer: QgsRasterLayer | str) -> float | None:
 # --- bands ----------------------------------------------------------------------------------------
 
 
-def _with_bands(
+def with_matched_bands(
     images: Mapping[str, Image], pairs: Sequence[tuple[Image, Image]]
 ) -> tuple[Mapping[str, Image], Sequence[tuple[Image, Image]]]:
-    """Give all images bands that mean the same, where the user left that open."""
+    """Give all images bands that mean the same as the coarse target's, where that was left open."""
     target = images.get("coarse_target")
     if target is None or not pairs:
         return images, pairs

@@ -123,7 +123,7 @@ def definitions(card: Card) -> Iterator[QgsProcessingParameterDefinition]:
     yield _output()
 
 
-def _with_help(
+def with_help(
     definition: QgsProcessingParameterDefinition, text: str, advanced: bool = False
 ) -> QgsProcessingParameterDefinition:
     definition.setHelp(text)
@@ -137,7 +137,7 @@ def _inputs(spec: InputSpec) -> Iterator[QgsProcessingParameterDefinition]:
         layer = QgsProcessingParameterRasterLayer(
             spec.role.upper(), spec.label, None, spec.optional
         )
-        yield _with_help(layer, spec.help)
+        yield with_help(layer, spec.help)
         return
     for name, label, text in (
         (
@@ -159,7 +159,7 @@ def _inputs(spec: InputSpec) -> Iterator[QgsProcessingParameterDefinition]:
             name, label, QgsProcessing.SourceType.TypeRaster
         )
         layers.setMinimumNumberInputs(spec.min_pairs)
-        yield _with_help(layers, text)
+        yield with_help(layers, text)
 
 
 def _dates() -> Iterator[QgsProcessingParameterDefinition]:
@@ -169,7 +169,7 @@ def _dates() -> Iterator[QgsProcessingParameterDefinition]:
         QgsProcessingParameterDateTime.Type.Date,
         optional=True,
     )
-    yield _with_help(
+    yield with_help(
         day,
         tr(
             "Day of the coarse target, YYYY-MM-DD. Empty: found in the layer's temporal "
@@ -182,7 +182,7 @@ def _dates() -> Iterator[QgsProcessingParameterDefinition]:
         "images. Coarse and fine images are then paired by order. Empty: found as the target "
         "date is."
     )
-    yield _with_help(days, text, advanced=True)
+    yield with_help(days, text, advanced=True)
 
 
 def _bands(place: Place) -> QgsProcessingParameterDefinition:
@@ -194,7 +194,7 @@ def _bands(place: Place) -> QgsProcessingParameterDefinition:
             parentLayerParameterName=place.layer,
             optional=True,
         )
-        return _with_help(band, tr("Which band to use. Empty: the only band."))
+        return with_help(band, tr("Which band to use. Empty: the only band."))
     text = tr("Band numbers in the order wanted. Empty: {0}.").format(
         tr("matched with the other images by wavelength, name or order")
         if place.matched
@@ -202,7 +202,7 @@ def _bands(place: Place) -> QgsProcessingParameterDefinition:
     )
     if place.several:  # a band list of several layers has no chooser in QGIS
         bands = QgsProcessingParameterString(place.bands, label, optional=True)
-        return _with_help(bands, text + " " + tr("Separate them by commas, as in 4,3,2."))
+        return with_help(bands, text + " " + tr("Separate them by commas, as in 4,3,2."))
     bands = QgsProcessingParameterBand(
         place.bands,
         label,
@@ -210,7 +210,7 @@ def _bands(place: Place) -> QgsProcessingParameterDefinition:
         optional=True,
         allowMultiple=True,
     )
-    return _with_help(bands, text)
+    return with_help(bands, text)
 
 
 def _radiometry(place: Place) -> Iterator[QgsProcessingParameterDefinition]:
@@ -225,7 +225,7 @@ def _radiometry(place: Place) -> Iterator[QgsProcessingParameterDefinition]:
         number = QgsProcessingParameterNumber(
             f"{place.prefix}_{name}", label.format(title), _DOUBLE, None, optional=True
         )
-        yield _with_help(number, text + " " + tr("Empty: as the file says."), advanced=True)
+        yield with_help(number, text + " " + tr("Empty: as the file says."), advanced=True)
     if place.cell_size:
         size = QgsProcessingParameterNumber(
             f"{place.prefix}_CELL_SIZE",
@@ -239,7 +239,7 @@ def _radiometry(place: Place) -> Iterator[QgsProcessingParameterDefinition]:
             "Only for coarse images that were resampled to the fine grid beforehand: the size of "
             "their original cells in units of the fine image's CRS. Empty: their pixel size."
         )
-        yield _with_help(size, text, advanced=True)
+        yield with_help(size, text, advanced=True)
 
 
 def _card_parameter(spec: Parameter) -> QgsProcessingParameterDefinition:
@@ -260,12 +260,12 @@ def _card_parameter(spec: Parameter) -> QgsProcessingParameterDefinition:
             definition.setMinimum(spec.minimum)
         if spec.maximum is not None:
             definition.setMaximum(spec.maximum)
-    return _with_help(definition, spec.help, spec.advanced)
+    return with_help(definition, spec.help, spec.advanced)
 
 
 def _extent() -> QgsProcessingParameterDefinition:
     extent = QgsProcessingParameterExtent("EXTENT", tr("Extent to fuse"), optional=True)
-    return _with_help(
+    return with_help(
         extent,
         tr("Part of the fine image to fuse, widened to whole pixels. Empty: all of it."),
     )
@@ -277,7 +277,7 @@ def _device() -> QgsProcessingParameterDefinition:
     hints: dict[str, Any] = {"widget_wrapper": {"value_hints": list(DEVICES)}}
     device.setMetadata(hints)
     text = tr("Where to compute: auto (the fastest there is), cpu, cuda, cuda:1 …, mps.")
-    return _with_help(device, text)
+    return with_help(device, text)
 
 
 def _harmonise() -> QgsProcessingParameterDefinition:
@@ -303,7 +303,7 @@ def _job_choice(
     choice = QgsProcessingParameterEnum(
         name, label, list(choices), False, choices[0], optional, True
     )
-    return _with_help(choice, text, advanced=True)
+    return with_help(choice, text, advanced=True)
 
 
 def _memory() -> QgsProcessingParameterDefinition:
@@ -311,12 +311,12 @@ def _memory() -> QgsProcessingParameterDefinition:
         "MEMORY", tr("Memory limit [MB]"), _INTEGER, None, optional=True, minValue=LEAST_MEMORY_MB
     )
     text = tr("Memory for tiles and buffers. Empty: a share of what is free.")
-    return _with_help(memory, text, advanced=True)
+    return with_help(memory, text, advanced=True)
 
 
 def _output() -> QgsProcessingParameterDefinition:
     output = QgsProcessingParameterRasterDestination(OUTPUT, tr("Fused image"))
-    return _with_help(output, tr("A GeoTIFF with the data type and nodata of the fine image."))
+    return with_help(output, tr("A GeoTIFF with the data type and nodata of the fine image."))
 
 
 def number_outputs(card: Card) -> dict[str, str]:

@@ -1,4 +1,5 @@
-"""The provider ``rasterfuse``: one algorithm per card, and one that says whether they can run.
+"""The provider ``rasterfuse``: one algorithm per card, the training, and one that says
+whether they can run.
 
 Nothing heavy is imported.
 """
@@ -8,12 +9,13 @@ from __future__ import annotations
 from qgis.core import Qgis, QgsMessageLog, QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
 
-from ...models.cards import load_cards
+from ...models.cards import load_cards, model_faults
 from ...models.errors import CardError
 from ..engine import VERSION
 from .card_algorithm import CardAlgorithm
 from .parameters import ICON
 from .runtime_status import RuntimeStatusAlgorithm
+from .train_algorithm import TrainAlgorithm
 
 
 class RasterFuseProvider(QgsProcessingProvider):
@@ -47,6 +49,10 @@ class RasterFuseProvider(QgsProcessingProvider):
             return
         for card in cards.values():
             self.addAlgorithm(CardAlgorithm(card))
+        if any(card.trainable for card in cards.values()):
+            self.addAlgorithm(TrainAlgorithm())
+        for fault in model_faults():
+            QgsMessageLog.logMessage(fault, "RasterFuse", Qgis.MessageLevel.Warning, False)
 
     def supportedOutputRasterLayerExtensions(self) -> list[str]:
         return ["tif", "tiff"]

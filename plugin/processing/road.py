@@ -8,11 +8,12 @@ from typing import Any
 from qgis.core import Qgis, QgsMessageLog, QgsProcessingException, QgsProcessingFeedback
 
 from ...models.errors import FusionError, InputError
-from ..checks import ERROR, INFO, WARNING, first_error
+from ..checks import ERROR, INFO, WARNING, Finding, first_error
 from ..job import Job
 from ..layers.inspect import inspect
 from ..runtime.runtime import shared
 from ..tasks import TAG, run_job, unexpected
+from ..training_job import AnyJob
 
 
 class Teller:
@@ -27,7 +28,14 @@ class Teller:
         Raises:
             InputError: The job cannot be fused.
         """
-        _, findings = inspect(job)
+        self.tell(inspect(job)[1], feedback)
+
+    def tell(self, findings: list[Finding], feedback: QgsProcessingFeedback) -> None:
+        """Tell what checks have found.
+
+        Raises:
+            InputError: One of them stands against the job.
+        """
         for finding in findings:
             if finding.level != ERROR:
                 self._say(finding.level, finding.sentence, feedback)
@@ -35,7 +43,7 @@ class Teller:
         if sentence is not None:
             raise InputError(sentence)
 
-    def run(self, job: Job, feedback: QgsProcessingFeedback) -> dict[str, Any]:
+    def run(self, job: AnyJob, feedback: QgsProcessingFeedback) -> dict[str, Any]:
         """Run a job and return its report; blocks. Raises FusionError."""
         stages: list[str] = []
 

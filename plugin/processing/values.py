@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
 from qgis.core import (
-    QgsMapLayer,
     QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
@@ -25,11 +24,12 @@ from ...models.cards import Card, Parameter
 from ...models.errors import InputError
 from ..job import COREGISTER, HARMONISE, Job, Limits, parse_date
 from ..layers.request import Image, JobOptions, build_job, pair_up
+from .given import Given, band_numbers, split
 from .output import check_output
 from .parameters import LEAST_MEMORY_MB, OUTPUT, Place, has_references, places
 
 
-class Values:
+class Values(Given):
     """The values of one call of an algorithm.
 
     All methods raise InputError with a sentence for what cannot be understood.
@@ -42,10 +42,8 @@ class Values:
         parameters: Mapping[str, Any],
         context: QgsProcessingContext,
     ) -> None:
-        self._algorithm = algorithm
+        super().__init__(algorithm, parameters, context)
         self._card = card
-        self._given = dict(parameters)
-        self._context = context
         self._places = {place.prefix: place for place in places(card)}
 
     def job(self, output: str) -> Job:
@@ -61,7 +59,7 @@ class Values:
     def fine_layer(self) -> QgsRasterLayer | None:
         """The layer whose grid and style the result takes, if it is one."""
         name = "FINE_REFERENCES" if has_references(self._card) else self._card.grid_role.upper()
-        first = next(iter(self._layers(name)), None)
+        first = next(iter(self.layers(name)), None)
         return first if isinstance(first, QgsRasterLayer) else None
 
     def planned_output(self) -> str:
@@ -81,7 +79,7 @@ class Values:
         return check_output(path)
 
     def _image(self, role: str) -> Image | None:
-        source = next(iter(self._layers(role.upper())), None)
+        source = next(iter(self.layers(role.upper())), None)
         if source is None:
             return None
         if role == "coarse_target":
@@ -89,8 +87,8 @@ class Values:
         return self._dressed(source, role.upper(), None)
 
     def _pairs(self) -> list[tuple[Image, Image]]:
-        coarse = list(self._layers("COARSE_REFERENCES"))
-        fine = list(self._layers("FINE_REFERENCES"))
+        coarse = list(self.layers("COARSE_REFERENCES"))
+        fine = list(self.layers("FINE_REFERENCES"))
         days = self._days()
         if days and len(days) != len(fine):
             raise InputError(
@@ -109,14 +107,14 @@ class Values:
             layer=source,
             bands=self._bands(place),
             date=day,
-            scale=self._number(f"{prefix}_SCALE"),
-            offset=self._number(f"{prefix}_OFFSET"),
-            nodata=self._number(f"{prefix}_NODATA"),
-            cell_size=self._number(f"{prefix}_CELL_SIZE") if place.cell_size else None,
+            scale=self.number(f"{prefix}_SCALE"),
+            offset=self.number(f"{prefix}_OFFSET"),
+            nodata=self.number(f"{prefix}_NODATA"),
+            cell_size=self.number(f"{prefix}_CELL_SIZE") if place.cell_size else None,
         )
 
     def _options(self) -> JobOptions:
-        memory = self._number("MEMORY")
+        memory = self.number("MEMORY")
         if memory is not None and memory < LEAST_MEMORY_MB:
             raise InputError(f"MEMORY is {memory:g} MB. Give at least {LEAST_MEMORY_MB}.")
         return JobOptions(
@@ -126,73 +124,28 @@ class Values:
                 if (value := self._parameter(spec)) is not None
             },
             extent=self._extent(),
-            device=self._text("DEVICE") or "auto",
+            device=self.text("DEVICE") or "auto",
             harmonise=self._choice("HARMONISE", HARMONISE),
             coregister=self._choice("COREGISTER", COREGISTER),
             limits=Limits(memory_mb=None if memory is None else int(memory)),
         )
 
-    def _layers(self, name: str) -> Iterator[QgsRasterLayer | str]:
-        """The layers of a parameter; files stay paths, and so does what QGIS cannot load."""
-        for item in _flat(self._value(name)):
-            if isinstance(item, QgsMapLayer):
-                yield item
-            elif isinstance(item, str) and item:
-                yield self._known_layer(item) or item
-
-    def _known_layer(self, text: str) -> QgsMapLayer | None:
-        known = QgsProcessingUtils.mapLayerFromString(text, self._context, False)
-        if known is not None or os.path.exists(text):
-            return known
-        return QgsProcessingUtils.mapLayerFromString(text, self._context)
-
-    def _value(self, name: str) -> Any:
-        value = self._given.get(name)
-        if isinstance(value, QgsProperty):
-            value, _ = value.value(self._context.expressionContext())
-        return None if value is None or value == "" else value
-
-    def _text(self, name: str) -> str:
-        value = self._value(name)
-        return "" if value is None else str(value).strip()
-
-    def _number(self, name: str) -> float | None:
-        value = self._value(name)
-        if value is None:
-            return None
-        try:
-            return float(value)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{name} is {value!r}. Give a number or leave it out.") from error
-
     def _bands(self, place: Place) -> tuple[int, ...]:
-        value = self._value(place.bands)
-        if value is None:
-            return ()
-        items = value if isinstance(value, (list, tuple)) else _split(str(value))
-        try:
-            bands = tuple(int(item) for item in items)
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                f"{place.bands} is {value!r}. Give band numbers from 1, as in 4,3,2."
-            ) from error
-        if any(band < 1 for band in bands):
-            raise InputError(f"{place.bands} is {value!r}. Bands count from 1.")
-        return bands
+        return band_numbers(place.bands, self.value(place.bands))
 
     def _day(self, name: str) -> str | None:
-        value = self._value(name)
+        value = self.value(name)
         return None if value is None else _iso(value)
 
     def _days(self) -> list[str]:
-        value = self._value("REFERENCE_DATES")
+        value = self.value("REFERENCE_DATES")
         if value is None:
             return []
-        return [_iso(item) for item in (_split(value) if isinstance(value, str) else value)]
+        return [_iso(item) for item in (split(value) if isinstance(value, str) else value)]
 
     def _parameter(self, spec: Parameter) -> Any:
         """A card's parameter in its own type; its range is checked with the job."""
-        value = self._value(spec.name.upper())
+        value = self.value(spec.name.upper())
         if value is None:
             return None
         if spec.type == "choice":
@@ -209,7 +162,7 @@ class Values:
         return int(number) if whole else number
 
     def _choice(self, name: str, choices: tuple[str, ...]) -> str:
-        chosen = self._value(name)
+        chosen = self.value(name)
         if isinstance(chosen, int) and 0 <= chosen < len(choices):
             return choices[chosen]
         if chosen is None or chosen in choices:
@@ -217,7 +170,7 @@ class Values:
         raise InputError(f"{name} is {chosen!r}. Choose one of: {', '.join(choices)}.")
 
     def _extent(self) -> QgsReferencedRectangle | None:
-        value = self._value("EXTENT")
+        value = self.value("EXTENT")
         if value is None:
             return None
         algorithm, given, context = self._algorithm, self._given, self._context
@@ -227,23 +180,6 @@ class Values:
         return QgsReferencedRectangle(
             rectangle, algorithm.parameterAsExtentCrs(given, "EXTENT", context)
         )
-
-
-def _flat(value: Any) -> Iterator[Any]:
-    """The items of nested lists; a text that QGIS joined from several is split again."""
-    if isinstance(value, str):
-        value = value.split(";") if ";" in value and not os.path.exists(value) else [value]
-    elif not isinstance(value, (list, tuple)):
-        value = [] if value is None else [value]
-    for item in value:
-        if isinstance(item, (list, tuple)):
-            yield from _flat(item)
-        else:
-            yield item
-
-
-def _split(text: str) -> Iterable[str]:
-    return [part for part in text.replace(";", ",").replace(" ", ",").split(",") if part]
 
 
 def _iso(value: Any) -> str:

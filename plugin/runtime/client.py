@@ -14,7 +14,7 @@ from typing import Any
 
 from ...models.errors import FusionError, WorkerError
 from ..engine import VERSION
-from ..job import Job
+from ..training_job import AnyJob
 from . import endings
 from .channel import Channel, ChannelClosedError
 from .find import WORKER
@@ -34,6 +34,7 @@ _POISONED = ("internal", "out_of_memory")
 
 OnProgress = Callable[[str, float], None]
 OnLog = Callable[[str, str], None]
+OnDetail = Callable[[dict[str, Any]], None]  # what a training measured, with some of its progress
 IsCancelled = Callable[[], bool]
 
 
@@ -44,6 +45,7 @@ class Listener:
     on_progress: OnProgress = lambda stage, fraction: None
     is_cancelled: IsCancelled = lambda: False
     on_log: OnLog = lambda level, text: None
+    on_detail: OnDetail = lambda detail: None
 
 
 class LeftEarlyError(WorkerError):
@@ -148,7 +150,7 @@ class WorkerClient:
             self._process is not None and is_running(self._process) and not self._closing.is_set()
         )
 
-    def run(self, job: Job, listener: Listener) -> dict[str, Any]:
+    def run(self, job: AnyJob, listener: Listener) -> dict[str, Any]:
         """Run one job and return its report.
 
         Raises:
@@ -174,7 +176,7 @@ class WorkerClient:
         _clean(leftovers, reported)
         raise reported
 
-    def _converse(self, number: str, job: Job, listener: Listener) -> dict[str, Any]:
+    def _converse(self, number: str, job: AnyJob, listener: Listener) -> dict[str, Any]:
         """Send the job and follow it to its final message."""
         if self._channel is not None:
             self._channel.forget_noise()
@@ -340,5 +342,7 @@ def _pass_on(message: dict[str, Any], listener: Listener) -> None:
         if isinstance(fraction, (int, float)) and math.isfinite(fraction):
             stage = str(message.get("stage") or "")
             listener.on_progress(stage, min(max(float(fraction), 0.0), 1.0))
+        if isinstance(message.get("detail"), dict):
+            listener.on_detail(message["detail"])
     elif message["type"] == "log":
         listener.on_log(str(message.get("level") or "info"), str(message.get("text") or ""))

@@ -11,6 +11,7 @@ from ...models.errors import (
     FusionError,
     InputError,
     MemoryLimitError,
+    ModelFileError,
     OutputError,
     RasterReadError,
     WorkerError,
@@ -36,7 +37,7 @@ _KINDS: dict[str, type[FusionError]] = {
     kind.code: kind
     for kind in (
         InputError, CardError, RasterReadError, OutputError, MemoryLimitError, CancelledError,
-        WorkerError,
+        ModelFileError, WorkerError,
     )
 }  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from ..job import Job
+from ..training_job import AnyJob
 
 _TRIES = 20  # Windows lets go of a dead process's files a little late
 _PAUSE_S = 0.05
@@ -14,7 +14,7 @@ _PAUSE_S = 0.05
 class Leftovers:
     """Make it before the job is sent, so what was there before is known."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: AnyJob) -> None:
         self._output = job.output
         self._before = _identity(job.output)
         self._unfinished = (job.part, job.part + ".aux.xml")

@@ -13,9 +13,17 @@ from datetime import datetime
 from typing import Any
 
 from ...models.errors import FusionError, WorkerError
-from ..job import Job, RasterSource, ReferencePair
+from ..training_job import AnyJob
 from . import endings
-from .client import IsCancelled, LeftEarlyError, Listener, OnLog, OnProgress, WorkerClient
+from .client import (
+    IsCancelled,
+    LeftEarlyError,
+    Listener,
+    OnDetail,
+    OnLog,
+    OnProgress,
+    WorkerClient,
+)
 from .find import candidates, explicit, fingerprint
 from .known import recall, remember
 from .pool import Pool
@@ -147,10 +155,11 @@ class Runtime:
 
     def run(
         self,
-        job: Job,
+        job: AnyJob,
         on_progress: OnProgress,
         is_cancelled: IsCancelled,
         on_log: OnLog | None = None,
+        on_detail: OnDetail | None = None,
     ) -> dict[str, Any]:
         """Run a job and return its report; blocks, calls back on this thread.
 
@@ -160,8 +169,10 @@ class Runtime:
             FusionError: What the worker reported; WorkerError when there is none or it died;
                 CancelledError within about two seconds after ``is_cancelled`` says so.
         """
-        job = with_absolute_paths(job)
-        listener = Listener(on_progress, is_cancelled, on_log or Listener.on_log)
+        job = job.with_absolute_paths()
+        listener = Listener(
+            on_progress, is_cancelled, on_log or Listener.on_log, on_detail or Listener.on_detail
+        )
         status = self.prepare(is_cancelled, on_progress)
         device = device_key(job.device, status.hello)
         output = os.path.normcase(os.path.realpath(job.output))
@@ -179,7 +190,7 @@ class Runtime:
         ):
             return self._run_on(device, status.python, job, listener)
 
-    def _run_on(self, device: str, python: str, job: Job, listener: Listener) -> dict[str, Any]:
+    def _run_on(self, device: str, python: str, job: AnyJob, listener: Listener) -> dict[str, Any]:
         worker = self._pool.warm(device, python)
         if worker is not None:
             try:
@@ -194,7 +205,7 @@ class Runtime:
         return self._work(worker, device, job, listener)
 
     def _work(
-        self, worker: WorkerClient, device: str, job: Job, listener: Listener
+        self, worker: WorkerClient, device: str, job: AnyJob, listener: Listener
     ) -> dict[str, Any]:
         try:
             return worker.run(job, listener)
@@ -295,26 +306,6 @@ def _recalled(python: str, record: dict[str, Any]) -> RuntimeStatus:
     hello = hello if isinstance(hello, dict) else {}
     looked_at = str(record.get("looked_at") or "")
     return RuntimeStatus(not code, python, reason, hello, code, looked_at)
-
-
-def with_absolute_paths(job: Job) -> Job:
-    """The same job for a process that works in another folder."""
-    inputs: dict[str, RasterSource | tuple[ReferencePair, ...]] = {}
-    for role, value in job.inputs.items():
-        if isinstance(value, RasterSource):
-            inputs[role] = _absolute(value)
-        else:
-            inputs[role] = tuple(
-                ReferencePair(_absolute(pair.coarse), _absolute(pair.fine)) for pair in value
-            )
-    return replace(job, inputs=inputs, output=os.path.abspath(job.output))
-
-
-def _absolute(source: RasterSource) -> RasterSource:
-    # What is no file here may still be something that GDAL opens: leave it.
-    if os.path.exists(source.path):
-        return replace(source, path=os.path.abspath(source.path))
-    return source
 
 
 # --- the one of this process ------------------------------------------------------------------

@@ -27,6 +27,7 @@ from ..views import quiet
 
 _BLOCKS, _BLOCK = 32, 2**15  # of a file: the first, the last, and others evenly between
 _ENGINE = Path(__file__).resolve().parents[1]
+_DECIDES = ("*.py", "*.json", "*.safetensors")  # programs, cards and weights
 _CODE = (_ENGINE, _ENGINE.parents[1] / "models")
 
 
@@ -40,6 +41,8 @@ def stamp(job: Job, scene: Scene) -> str | None:
     counts["engine"] = [VERSION, torch.__version__, _code()]
     digest.update(json.dumps(counts, sort_keys=True).encode("utf-8", "surrogatepass"))
     try:
+        if job.model_file is not None:
+            _add_file(digest, job.model_file)
         for raster in scene.rasters.values():
             for path in _files(raster.dataset):
                 _add_file(digest, path)
@@ -92,6 +95,6 @@ def _code() -> str:
     """Digest of the programs: they may change while the version does not."""
     digest = blake2b(digest_size=16)
     for folder in _CODE:
-        for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.json")]):
+        for path in sorted(item for kind in _DECIDES for item in folder.rglob(kind)):
             digest.update(path.read_bytes())
     return digest.hexdigest()

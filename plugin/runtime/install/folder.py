@@ -15,12 +15,13 @@ import contextlib
 import json
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ....models.trained import local_data
 
 VARIABLE = "RASTERFUSE_RUNTIME_DIR"
 _WINDOWS = os.name == "nt"
@@ -43,15 +44,8 @@ def placed_by(ask: Callable[[], str | None]) -> None:
 
 
 def default_root() -> Path:
-    """The folder for local data of programs, which does not roam and lies in no QGIS profile."""
-    home = Path.home()
-    if _WINDOWS:
-        base = os.environ.get("LOCALAPPDATA") or str(home / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = str(home / "Library" / "Application Support")
-    else:
-        base = os.environ.get("XDG_DATA_HOME") or str(home / ".local" / "share")
-    return Path(base) / "rasterfuse" / "runtime"
+    """Beside the other local data of RasterFuse."""
+    return local_data() / "runtime"
 
 
 def root() -> Path:

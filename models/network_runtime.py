@@ -1,0 +1,90 @@
+"""Runs a trained network: OpenVINO on the CPU where it is installed, else torch."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import InputError
+
+Run = Callable[[Tensor, Tensor], Tensor]
+
+BACKENDS = ("auto", "openvino", "torch")
+
+
+def runner(
+    network: nn.Module, device: torch.device, wanted: str, reduced: bool = False
+) -> tuple[str, Run]:
+    """Make a network ready to run.
+
+    Args:
+        network: On that device; takes planes and scalars.
+        device: Where the tensors will be.
+        wanted: ``auto``, ``openvino`` or ``torch``; the names of other methods' back-ends mean
+            ``auto``.
+        reduced: Compute with bfloat16, where that is faster.
+
+    Returns:
+        Name of the back-end, and what runs the network without gradients.
+
+    Raises:
+        InputError: OpenVINO was asked for and cannot run here.
+    """
+    network = network.eval().to(memory_format=torch.channels_last)
+    library = None
+    if wanted != "torch" and device.type == "cpu":
+        library = _openvino()
+    if library is not None:
+        return "openvino", _with_openvino(library, network, reduced)
+    if wanted == "openvino":
+        raise InputError(
+            f"The back-end openvino cannot run on {device}: it needs the CPU and the package "
+            "openvino. Choose auto."
+        )
+    return "torch", _with_torch(network, device, reduced)
+
+
+def _openvino() -> Any:
+    try:
+        return importlib.import_module("openvino")
+    except ImportError:
+        return None
+
+
+def _with_torch(network: nn.Module, device: torch.device, reduced: bool) -> Run:
+    def run(planes: Tensor, scalars: Tensor) -> Tensor:
+        precision = torch.autocast(device.type, torch.bfloat16) if reduced else nullcontext()
+        with torch.inference_mode(), precision:
+            return network(planes.contiguous(memory_format=torch.channels_last), scalars).float()
+
+    return run
+
+
+def _with_openvino(library: Any, network: nn.Module, reduced: bool) -> Run:
+    channels, scalars = (network.shapes[name] for name in ("channels", "scalars"))
+    example = torch.zeros(2, channels, 32, 32), torch.zeros(2, scalars)
+    with torch.no_grad():
+        graph = library.convert_model(
+            network.to(memory_format=torch.contiguous_format), example_input=example
+        )
+    compiled = library.Core().compile_model(
+        graph,
+        "CPU",
+        {
+            "INFERENCE_PRECISION_HINT": "bf16" if reduced else "f32",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "PERFORMANCE_HINT": "LATENCY",
+        },
+    )
+
+    def run(planes: Tensor, scalars: Tensor) -> Tensor:
+        inputs = [planes.contiguous().numpy(), scalars.contiguous().numpy()]
+        # The output belongs to the request that the next call uses again.
+        return torch.from_numpy(compiled(inputs)[0].copy())
+
+    return run

@@ -1,0 +1,138 @@
+"""The network of ``rasterfuse_net``: how far to believe each expert, at every place.
+
+Every band of a scene is one sample, so their number and order do not matter; bands meet only in
+means over the scene's bands. It works on half the resolution, with a deeper part on a quarter of
+it, and adds detail where the fine image has some.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .network_inputs import CHANNELS, EXPERTS, PLACE, SCALARS
+
+ALIGNED = 4  # fine pixels to which a window must be aligned in the scene
+HALO = 52  # fine pixels that a pixel's answer depends on, at most
+QUIETEST, LOUDEST = -8.0, 2.0  # logarithms of the variance
+
+_LINEAR = ("mismatch", "wide mismatch")
+_TRUST = 3.0  # of an untrained network in D2, before the softmax over all experts
+
+
+class _Block(nn.Module):
+    """Two convolutions added to what goes in; adds nothing before it is trained."""
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation)
+        self.second = _zeroed(nn.Conv2d(width, width, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(functional.gelu(self.first(x)))
+
+
+class GatedNetwork(nn.Module):
+    """Weights of experts, corrections and log-variance for all bands of one or several scenes.
+
+    Args:
+        width: Channels at half the resolution.
+        deep: Channels at a quarter of it.
+        blocks: Residual blocks at half the resolution.
+        deep_blocks: At a quarter.
+    """
+
+    def __init__(
+        self, width: int = 32, deep: int = 64, blocks: int = 2, deep_blocks: int = 3
+    ) -> None:
+        super().__init__()
+        self.settings = {
+            "width": width, "deep": deep, "blocks": blocks, "deep_blocks": deep_blocks
+        }  # fmt: skip
+        self.stem = nn.Conv2d(len(CHANNELS) + len(SCALARS), width, 3, padding=1)
+        self.blocks = nn.ModuleList(_Block(width, 1) for _ in range(blocks))
+        self.down = nn.Conv2d(width, deep, 2, stride=2)
+        self.deep_blocks = nn.ModuleList(_Block(deep, 1 + n % 2) for n in range(deep_blocks))
+        self.mixing = nn.ModuleList(_zeroed(nn.Conv2d(deep, deep, 1)) for _ in range(deep_blocks))
+        self.up = nn.Conv2d(deep, width, 1)
+        self.gate = _zeroed(nn.Conv2d(width, len(EXPERTS) + len(_LINEAR) + 2, 1))
+        self.fine = _zeroed(nn.Conv2d(width, 8, 3, padding=1))
+        with torch.no_grad():
+            self.gate.bias[EXPERTS.index("D2")] = _TRUST
+        self.shapes = {"channels": len(CHANNELS), "scalars": len(SCALARS)}
+        # Added to the log-variance, found on scenes that were kept aside.
+        self.register_buffer("calibration", torch.zeros(()))
+
+    def forward(self, planes: Tensor, scalars: Tensor, bands: int | None = None) -> Tensor:
+        """Change and its log-variance.
+
+        Args:
+            planes: (samples, channels, rows / 2, cols / 2), see ``network_inputs``; rows and
+                columns of this are even.
+            scalars: (samples, scalars).
+            bands: Successive samples that are the bands of one scene; None: all are.
+
+        Returns:
+            (samples, 2, rows, cols), in standard deviations of the fine reference.
+        """
+        shared = scalars[:, :, None, None].expand(-1, -1, planes.shape[2], planes.shape[3])
+        x = self.stem(torch.cat([planes, shared], dim=1))
+        for block in self.blocks:
+            x = block(x)
+        deep = self.down(x)
+        for block, mixing in zip(self.deep_blocks, self.mixing):
+            deep = block(deep)
+            # Linear, so the mean may come last: OpenVINO cannot add a single image to all bands in
+            # a convolution.
+            deep = deep + _mean_of_bands(mixing(deep), bands)
+        x = functional.gelu(x + _doubled(self.up(deep)))
+        gates, fine = self.gate(x).float(), self.fine(x).float()
+        return self._answer(planes.float(), gates, functional.pixel_shuffle(fine, 2))
+
+    def _answer(self, planes: Tensor, gates: Tensor, fine: Tensor) -> Tensor:
+        count = len(EXPERTS)
+        believed = (gates[:, :count].softmax(dim=1) * experts(planes)).sum(dim=1, keepdim=True)
+        for number, name in enumerate(_LINEAR):
+            place = PLACE[name]
+            believed = believed + gates[:, count + number, None] * planes[:, place, None]
+        own, others = gates[:, -2, None], gates[:, -1, None]
+        detail = _detail(planes[:, 0:4])
+        theirs = planes[:, 4:8]
+        # What the half resolution cannot show is the detail of the fine image, own or explained.
+        fill = own * detail + others * theirs
+        change = _doubled(believed) + functional.pixel_shuffle(fill, 2) + fine[:, 0:1]
+        doubt = (fine[:, 1:2] + self.calibration).clamp(QUIETEST, LOUDEST)
+        return torch.cat([change, doubt], dim=1)
+
+
+def experts(planes: Tensor) -> Tensor:
+    """(samples, experts, rows, cols) answers of all experts, from the planes of a network."""
+    middle = planes[:, PLACE["D2"], None]
+    first = PLACE[EXPERTS[0]]
+    others = planes[:, first : first + len(EXPERTS) - 2] + middle
+    return torch.cat([others, middle, torch.zeros_like(middle)], dim=1)
+
+
+def _detail(quarters: Tensor) -> Tensor:
+    """(samples, 4, rows, cols) what four pixels show beyond the doubled mean of four."""
+    mean = quarters.mean(dim=1, keepdim=True)
+    return quarters - functional.pixel_unshuffle(_doubled(mean), 2)
+
+
+def _doubled(image: Tensor) -> Tensor:
+    return functional.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def _mean_of_bands(x: Tensor, bands: int | None) -> Tensor:
+    if bands is None:
+        return x.mean(dim=0, keepdim=True)
+    means = x.reshape(-1, bands, *x.shape[1:]).mean(dim=1)
+    return means.repeat_interleave(bands, dim=0)
+
+
+def _zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,133 @@
+"""What ``rasterfuse_net`` sees of a reference pair and the target: experts at half the resolution.
+
+Experts answer for means of 2 x 2 fine pixels: that halves their noise, costs a quarter, and the
+network adds the detail. Everything is in standard deviations of the fine reference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .change_model import bank_of
+from .experts import FULL, SMOOTH, Experts, FeatureStack, experts_of
+from .experts import SCALARS as _SCALARS
+from .experts_gp import Waves, learn_waves
+from .filter_bank import Map
+from .reduced_pair import ReducedPair
+
+# Answers that the network can choose from. All but the last two are given as differences from D2.
+EXPERTS = ("change", "D1", "D3", "mean", "E4", "E5", "E6", "E7", "E8", "D2", "no change")
+CHANNELS = (
+    *(f"fine {number}" for number in range(4)),
+    *(f"detail of E5 {number}" for number in range(4)),
+    "component 1", "component 2", *EXPERTS[:-2],
+    "D2", "mismatch", "wide mismatch", "texture", "known",
+)  # fmt: skip
+SCALARS = (*_SCALARS, "explained by E8")
+PLACE = {name: number for number, name in enumerate(CHANNELS)}
+# What turns round when the whole problem, images and change, is taken negative.
+SIGNED = tuple(
+    number for number, name in enumerate(CHANNELS)
+    if name not in ("component 1", "component 2", "texture", "known")
+)  # fmt: skip
+SIGNED_SCALAR = SCALARS.index("mean")
+
+_MOST = 12.0  # standard deviations beyond which no difference is seen
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What was learnt of a pair and the target, for windows at half the resolution."""
+
+    experts: Experts
+    waves: Waves
+
+    @property
+    def scale(self) -> Tensor:
+        """(bands,) what 1 is in the fine image's unit."""
+        return self.experts.look.scale
+
+    def to(self, device: torch.device) -> Learnt:
+        """The same on another device."""
+        return Learnt(self.experts.to(device), self.waves.to(device))
+
+    def at(
+        self, fine: Tensor, valid: Tensor, change: Tensor, row: int, col: int
+    ) -> tuple[Tensor, Tensor]:
+        """What a network sees of a window.
+
+        Args:
+            fine: (bands, rows, cols) fine reference in its own unit, rows and columns even.
+            valid: (rows, cols) bool, where the fine reference is known.
+            change: (bands, rows, cols) coarse target less coarse reference on the fine grid, NaN
+                where hidden.
+            row: Of the window's first pixel in the scene, even; may be negative, as ``col`` may.
+            col: Likewise.
+
+        Returns:
+            Planes (bands, channels, rows / 2, cols / 2) and scalars (bands, scalars).
+        """
+        look = self.experts.look
+        known = valid.to(fine)[None]
+        scaled = look.scaled(fine.where(valid, look.level[:, None, None]))
+        share = functional.avg_pool2d(known, 2)
+        half = functional.avg_pool2d(scaled * known, 2) / share.clamp(min=0.25)
+        raw = _halved(change)
+        unscaled = half * look.scale[:, None, None] + look.level[:, None, None]
+        stack = self.experts.at(unscaled, share[0] > 0, raw, row // 2, col // 2)
+        eighth = self.waves.at(half, row // 2, col // 2)
+        missing = scaled - _doubled(half)
+        theirs = torch.tensordot(self.experts.regression.slopes, missing * known, dims=1)
+        quarters = [functional.pixel_unshuffle(x[:, None], 2) for x in (scaled, theirs)]
+        planes = torch.cat([*quarters, _planes(stack, eighth, share)], dim=1)
+        scalars = torch.cat([stack.scalars, self.waves.explained[:, None]], dim=1)
+        return planes.clamp(-_MOST, _MOST), scalars
+
+
+def learn(pair: ReducedPair) -> Learnt:
+    """Learn the experts of a pair from reduced images of the whole scene."""
+    waves = learn_waves(bank_of(pair), pair.look, pair.coarse_reference)
+    return Learnt(_thinned(experts_of(pair)), _thinned(waves))
+
+
+def _planes(stack: FeatureStack, eighth: Tensor, share: Tensor) -> Tensor:
+    full = {name: stack.full[:, number] for number, name in enumerate(FULL)}
+    smooth = {name: stack.smooth[:, number] for number, name in enumerate(SMOOTH)}
+    mean = stack.scalars[:, _SCALARS.index("mean"), None, None]
+    known = {**full, **smooth, "E8": eighth, "mean": mean.expand_as(eighth)}
+    middle = smooth["D2"]
+    planes = [known["component 1"], known["component 2"]]
+    planes += [known[name] - middle for name in EXPERTS[:-2]]
+    planes += [middle, known["mismatch"], known["wide mismatch"], known["texture"]]
+    return torch.stack([*planes, share.expand_as(middle)], dim=1)
+
+
+def _halved(image: Tensor) -> Tensor:
+    """Means of 2 x 2 pixels; NaN where one is."""
+    return functional.avg_pool2d(image, 2)
+
+
+def _doubled(image: Tensor) -> Tensor:
+    return functional.interpolate(
+        image[None], scale_factor=2, mode="bilinear", align_corners=False
+    )[0]
+
+
+def _thinned(learnt: _T) -> _T:
+    """The same with maps that count in pixels of twice the side."""
+    if isinstance(learnt, Map):
+        return Map(learnt.values, learnt.pixel / 2)  # type: ignore[return-value]
+    if isinstance(learnt, tuple):
+        return tuple(_thinned(part) for part in learnt)  # type: ignore[return-value]
+    if not is_dataclass(learnt):
+        return learnt
+    parts: dict[str, Any] = {}
+    for item in fields(learnt):
+        parts[item.name] = _thinned(getattr(learnt, item.name))
+    return replace(learnt, **parts)  # type: ignore[type-var, return-value]

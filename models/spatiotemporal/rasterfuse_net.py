@@ -1,0 +1,125 @@
+"""RasterFuse Net: a small network that chooses among experts at every place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..base import FusionModel, Progress, SceneReader, Tile
+from ..errors import ModelFileError
+from ..model_file import read_model_card
+from ..network_runtime import runner
+from ..weights import load_weights
+from .gated_network import ALIGNED, GatedNetwork
+from .network_inputs import Learnt, learn
+from .reduced_pair import reduce_scene
+
+
+class RasterfuseNet(FusionModel):
+    """Fine reference + a change chosen among experts by a network; our own method.
+
+    Experts are estimates of the change computed on the scene itself: none, the mean, the coarse
+    one, smoothed ones, and regressions on what the fine image shows. The network tells from all of
+    them how far to believe each in every place, corrects the sum, and tells its own error. Several
+    pairs are weighted by the inverse of the variance so told.
+
+    Shapes and units:
+        coarse_target: (bands, rows, cols), coarse image on the fine grid, the fine image's unit.
+        coarse_references, fine_references: (pairs, bands, rows, cols), likewise.
+        result: (bands, rows, cols); NaN where every fine reference has nodata.
+
+    Raises:
+        ModelFileError: The weights are damaged or of another network.
+
+    Source: this project.
+    """
+
+    def prepare(self, scene: SceneReader, progress: Progress) -> None:
+        """Experts of every pair, by one pass over the scene each; the network."""
+        self._learnt: list[Learnt] = []
+        for number in range(scene.pairs):
+
+            def part(done: float, number: int = number) -> None:
+                progress((number + done) / scene.pairs)
+
+            self._learnt.append(learn(reduce_scene(scene, number, part, moved=True)).to(self.device))
+        network = self._network().to(self.device)
+        reduced = self.parameters["precision"] == "reduced"
+        self.backend, self._run = runner(network, self.device, self.wanted_backend, reduced)
+
+    def _network(self) -> GatedNetwork:
+        path = (self.card.weights or {}).get("path")
+        if path is None:
+            self.notes.append("There are no weights, so the smoothed coarse change was added.")
+            return GatedNetwork()
+        return load_network(path)
+
+    def fuse(self, tile: Tile) -> Tensor:
+        return self.answer(tile)[0]
+
+    def answer(self, tile: Tile) -> tuple[Tensor, Tensor]:
+        """Fuse one tile, and tell how far it may be off.
+
+        Returns:
+            The image and the standard deviation of its error, (bands, rows, cols) each in the fine
+            image's unit; NaN where there is no answer.
+        """
+        total = weights = torch.zeros((), device=self.device)
+        doubt = torch.zeros((), device=self.device)
+        for number, learnt in enumerate(self._learnt):
+            fine = tile["fine_references"][number]
+            valid = tile.masks["fine_references"][number].all(dim=0)
+            change, variance = self._change(tile, learnt, number, valid)
+            weight = valid / variance
+            total = total + weight * (fine + change)
+            doubt = doubt + weight * variance.sqrt()
+            weights = weights + weight
+        return total / weights, doubt / weights
+
+    def _change(
+        self, tile: Tile, learnt: Learnt, number: int, valid: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(bands, rows, cols) change since a pair and its variance, in the fine image's unit."""
+        rows, cols = valid.shape
+        top, left = tile.row % ALIGNED, tile.col % ALIGNED
+        around = (left, -(left + cols) % ALIGNED, top, -(top + rows) % ALIGNED)
+        coarse = tile["coarse_target"] - tile["coarse_references"][number]
+        seen = tile.masks["coarse_target"] & tile.masks["coarse_references"][number]
+        planes, scalars = learnt.at(
+            functional.pad(tile["fine_references"][number], around),
+            functional.pad(valid, around),
+            functional.pad(coarse.where(seen, torch.nan), around, value=torch.nan),
+            tile.row - top,
+            tile.col - left,
+        )
+        found = self._run(planes, scalars)[:, :, top : top + rows, left : left + cols]
+        scale = learnt.scale[:, None, None]
+        return found[:, 0] * scale, found[:, 1].exp() * scale.square()
+
+
+def load_network(path: str) -> GatedNetwork:
+    """The network of a model file.
+
+    Raises:
+        ModelFileError: It is damaged, or of another network.
+    """
+    settings: Mapping[str, Any] = read_model_card(path).network
+    try:
+        network = GatedNetwork(**settings)
+        tensors = {name: tensor.float() for name, tensor in load_weights(path).items()}
+        network.load_state_dict(tensors)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ModelFileError(
+            "The weights do not fit the network of this RasterFuse. Get the model file anew, or "
+            "train it again.",
+            detail=f"{path}: {error}",
+        ) from error
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise ModelFileError(
+            "The weights hold values that are no numbers. Get the model file anew.", detail=path
+        )
+    return network

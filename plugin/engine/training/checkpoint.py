@@ -1,0 +1,63 @@
+"""The state of a training on disk, so that one that was killed goes on as if it had not been.
+
+One safetensors file: the tensors, and JSON in its metadata. No pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ....models.errors import OutputError
+
+_KEY = "rasterfuse_training"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensors by name, and all else as plain data."""
+
+    tensors: Mapping[str, Tensor]
+    state: Mapping[str, Any]
+
+
+def write_checkpoint(path: str, checkpoint: Checkpoint) -> None:
+    """Write or replace a checkpoint; an older one stays until the new one is complete.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    part = f"{path}.part"
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+    try:
+        safetensors.torch.save_file(whole, part, {_KEY: json.dumps(checkpoint.state)})
+        os.replace(part, path)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(
+            f"The state of the training {path} cannot be written ({error}). Choose another folder "
+            "or free some space."
+        ) from error
+
+
+def read_checkpoint(path: str) -> Checkpoint | None:
+    """A checkpoint; None where there is none or it is damaged, so that a training begins anew."""
+    try:
+        with safe_open(path, "pt") as file:
+            state = json.loads((file.metadata() or {})[_KEY])
+            return Checkpoint({name: file.get_tensor(name) for name in file.keys()}, state)
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return None
+
+
+def remove_checkpoint(path: str) -> None:
+    """Remove it, when the training is done."""
+    for name in (path, f"{path}.part"):
+        if os.path.exists(name):
+            os.remove(name)

@@ -1,0 +1,59 @@
+"""What the network is trained to make small."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ....models.spatiotemporal.gated_network import experts
+from ....models.spatiotemporal.network_inputs import EXPERTS
+from .batches import Batch
+
+TRIVIAL = ("no change", "mean", "change", "D2")
+_GRADIENT, _LIKELIHOOD = 0.15, 0.1  # weights beside the error's
+_LEAST, _MOST = 0.05, 1.5  # standard deviations within which the trivial answers' error counts
+_EDGE = 4  # pixels along the border of a patch, where the network sees less
+
+
+def loss(answer: Tensor, batch: Batch) -> Tensor:
+    """Huber loss relative to the error of the smoothed coarse change, its gradient's, and the
+    likelihood.
+
+    Args:
+        answer: (samples, 2, rows, cols) from the network.
+        batch: What it was given.
+    """
+    inner = slice(_EDGE, -_EDGE)
+    known = batch.known[:, inner, inner]
+    change, doubt = answer[:, 0, inner, inner], answer[:, 1, inner, inner]
+    off = (change - batch.change[:, inner, inner]) * known
+    error = off / usual_error(batch).clamp(_LEAST, _MOST)[:, None, None]
+    count = known.sum().clamp(min=1)
+    total = 2 * ((error.square() + 1).sqrt() - 1).sum() / count
+    for dim in (1, 2):
+        both = known.narrow(dim, 1, known.shape[dim] - 1) * known.narrow(
+            dim, 0, known.shape[dim] - 1
+        )
+        total = total + _GRADIENT * (error.diff(dim=dim).abs() * both).sum() / count
+    likelihood = 0.5 * (doubt + off.detach().square() * torch.exp(-doubt)) * known
+    return total + _LIKELIHOOD * likelihood.sum() / count
+
+
+def usual_error(batch: Batch) -> Tensor:
+    """(samples,) root mean square error of the smoothed coarse change.
+
+    Relative to the best trivial answer, scenes where nothing changed would count most, and the
+    network would learn to expect that.
+    """
+    count = batch.known.sum(dim=(1, 2)).clamp(min=1)
+    usual = trivial_answers(batch.planes)[:, TRIVIAL.index("D2")]
+    off = (usual - batch.change) * batch.known
+    return (off.square().sum(dim=(1, 2)) / count).sqrt()
+
+
+def trivial_answers(planes: Tensor) -> Tensor:
+    """(samples, trivial answers, rows, cols) as TRIVIAL names them."""
+    chosen = experts(planes)[:, [EXPERTS.index(name) for name in TRIVIAL]]
+    return torch.nn.functional.interpolate(
+        chosen, scale_factor=2, mode="bilinear", align_corners=False
+    )

@@ -1,0 +1,65 @@
+"""The model file that a training ends with, and what its card says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from ....models.model_file import ModelCard
+from ....models.spatiotemporal.gated_network import GatedNetwork
+from ....models.weights import save_model
+from ...training_job import TrainingJob
+from .series import Series
+
+_SPAN = 1.5  # factor beyond the images' own ratio and pixel size up to which a model is meant
+
+
+def save(
+    job: TrainingJob, network: GatedNetwork, report: Mapping[str, Any], series: Series | None
+) -> None:
+    """Write the model file.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    save_model(job.output, _card(job, network, report, series), network.state_dict())
+
+
+def _card(
+    job: TrainingJob, network: GatedNetwork, report: Mapping[str, Any], series: Series | None
+) -> ModelCard:
+    names = sorted({os.path.basename(pair.fine.path) for pair in job.pairs})
+    return ModelCard(
+        id=job.model_id,
+        name=job.name,
+        method=job.method,
+        created=date.today().isoformat(),
+        bands=(f"{series.bands}",) if series else (),
+        scale=_around(series.pixel) if series else None,
+        dates=tuple(sorted({pair.date for pair in job.pairs if pair.date})),
+        ratio=_around(series.ratio) if series else None,
+        data=_data(job, names),
+        licence=job.licence,
+        seed=job.seed,
+        minutes=round(report["seconds"] / 60, 1),
+        metrics=report["metrics"],
+        network=network.settings,
+        notes=job.notes,
+    )
+
+
+def _around(value: float) -> tuple[float, float]:
+    return value / _SPAN, value * _SPAN
+
+
+def _data(job: TrainingJob, names: list[str]) -> str:
+    parts = []
+    if names:
+        few = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        parts.append(f"{len(job.pairs)} pairs of images ({few})")
+    if job.simulate or not names:
+        parts.append("simulated scenes")
+    start = f", beginning with {os.path.basename(job.start_from)}" if job.start_from else ""
+    return " and ".join(parts) + start

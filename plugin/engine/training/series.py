@@ -1,0 +1,162 @@
+"""The user's images as samples: areas of every ordered pair of dates, some kept aside.
+
+An area belongs to the training or to what is kept aside, never to both, and a strip between the two
+belongs to neither. With three dates or more, the last one is a target only in what is kept aside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ....models.cards import find_card
+from ....models.errors import InputError
+from ...grid import Window, pixel_size
+from ...job import Job, Limits
+from ...training_job import TrainingJob
+from ..scene import Scene
+from ..simulate_training import TrainingScene
+from .samples import Sample, samples_of
+
+_CELLS, _LEAST, _MOST = 16, 128, 512  # side of an area: in cells, in pixels
+_BYTES = 1_500 * 2**20  # of samples that are held in memory
+_DATES = 3  # from so many on, a date is kept aside
+
+
+@dataclass
+class Series:
+    """Samples of the user's images.
+
+    Attributes:
+        training: To learn from.
+        aside: To measure on.
+        ratio: Coarse over fine pixel size.
+        pixel: Side of a fine pixel in the unit of the coordinate system.
+        bands: How many.
+        warnings: What the user should know.
+    """
+
+    ratio: float
+    pixel: float
+    bands: int
+    training: list[Sample] = field(default_factory=list)
+    aside: list[Sample] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def read_series(
+    job: TrainingJob, progress: Callable[[float], None], check: Callable[[], None]
+) -> Series:
+    """Read all areas of all dates.
+
+    Args:
+        job: Names the pairs.
+        progress: Told how far it is.
+        check: Called before every area; may raise to stop.
+
+    Raises:
+        InputError: The images do not fit together, or too little of them is known.
+    """
+    with Scene(_fusion_job(job), find_card(job.method)) as scene:
+        scene.learn(lambda _: check())
+        series = Series(scene.ratio, pixel_size(scene.grid.transform)[0], scene.bands)
+        series.warnings += scene.warnings
+        areas = list(_areas(scene.shape, scene.ratio, job.validation))
+        tasks = list(_tasks(job))
+        most = _BYTES / (_bytes(areas[0][0]) * scene.bands)
+        every = max(int(np.ceil(len(areas) * len(tasks) / max(most, 1))), 1)
+        for done, (window, aside) in enumerate(areas[::every], 1):
+            check()
+            for task in tasks:
+                # An area learns from what is no target of the date that is kept aside.
+                if task.aside is None or task.aside == aside:
+                    kept = series.aside if aside else series.training
+                    kept += samples_of(_scene(scene, window, task))
+            progress(done * every / len(areas))
+    _check(series, job)
+    return series
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Indices of a reference pair and a target; ``aside`` None means both in and out."""
+
+    reference: int
+    target: int
+    aside: bool | None
+
+
+def _tasks(job: TrainingJob) -> Iterator[_Task]:
+    days = sorted({pair.date or "" for pair in job.pairs})
+    last = days[-1] if len(days) >= _DATES and job.validation else None
+    for one, reference in enumerate(job.pairs):
+        for other, target in enumerate(job.pairs):
+            if reference.date != target.date:
+                yield _Task(one, other, None if last is None else target.date == last)
+
+
+def _fusion_job(job: TrainingJob) -> Job:
+    """A job whose scene has all images: its target is the first pair's coarse image."""
+    return Job(
+        model=job.method,
+        inputs={"coarse_target": job.pairs[0].coarse, "references": job.pairs},
+        output=job.output,
+        limits=Limits(resume=False),
+    )
+
+
+def _areas(
+    shape: tuple[int, int], ratio: float, share: float
+) -> Iterator[tuple[Window, bool]]:
+    """Windows and whether they are kept aside: those beyond a line, but the ones that it crosses."""
+    rows, cols = shape
+    side = int(min(max(_CELLS * ratio, _LEAST), _MOST))
+    long = cols if cols >= rows else rows
+    line = long * (1 - share)
+    gap = 2 * ratio if share else 0.0
+    for low, high, aside in ((0, int(line - gap / 2), False), (int(line + gap / 2), long, True)):
+        for start, stop in _pieces(low, high, side):
+            for first, last in _pieces(0, min(rows, cols) if long == cols else cols, side):
+                along, across = (start, stop - start), (first, last - first)
+                (row, height), (col, width) = (across, along) if long == cols else (along, across)
+                yield Window(row, col, height, width), aside
+
+
+def _pieces(low: int, high: int, side: int) -> Iterator[tuple[int, int]]:
+    """As few pieces as are at most ``side`` long, all alike."""
+    count = max(-(-(high - low) // side), 1)
+    edges = [low + round(number * (high - low) / count) for number in range(count + 1)]
+    yield from (piece for piece in zip(edges, edges[1:]) if piece[1] > piece[0])
+
+
+def _bytes(window: Window) -> float:
+    return window.rows * window.cols * 16.0
+
+
+def _scene(scene: Scene, window: Window, task: _Task) -> TrainingScene:
+    tile = scene.tile(window)
+    images = {}
+    for kind in ("fine", "coarse"):
+        values, known = tile[f"{kind}_references"], tile.masks[f"{kind}_references"]
+        images[kind] = values.where(known, np.nan).numpy()
+    return TrainingScene(
+        images["fine"][task.reference], images["fine"][task.target],
+        images["coarse"][task.reference], images["coarse"][task.target], scene.ratio,
+    )  # fmt: skip
+
+
+def _check(series: Series, job: TrainingJob) -> None:
+    if not series.training:
+        raise InputError(
+            f"None of the {len(job.pairs)} pairs has an area where both its images and those of "
+            "another day are known, so there is nothing to learn from. Add pairs with fewer clouds."
+        )
+    if not series.aside and job.validation:
+        series.warnings.append(
+            "Nothing that was kept aside is known at two dates, so part of what was learnt from "
+            "was measured on; the figures are too good."
+        )
+    if not series.aside:
+        series.aside = series.training[:: max(len(series.training) // 8, 1)]
