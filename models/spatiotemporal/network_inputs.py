@@ -92,7 +92,7 @@ class Learnt:
 
 def learn(pair: ReducedPair) -> Learnt:
     """Learn the experts of a pair from reduced images of the whole scene."""
-    waves = learn_waves(bank_of(pair), pair.look, pair.coarse_reference)
+    waves = learn_waves(bank_of(pair), pair)
     return Learnt(_thinned(experts_of(pair)), _thinned(waves))
 
 
