@@ -47,9 +47,10 @@ class ModelCard:
         created: Day, YYYY-MM-DD.
         sensors: Of the images it was trained on, in words.
         bands: Of these images, in words.
-        scale: Smallest and largest pixel size of the fine images in metres; None: of any size.
+        scale: Smallest and largest pixel size in metres of fine images that it is made for; None:
+            of any size.
         dates: Days of the images, YYYY-MM-DD.
-        ratio: Smallest and largest ratio of pixel sizes; None: any.
+        ratio: The same of the ratio of pixel sizes.
         data: On what it was trained, in words.
         licence: Of the weights.
         seed: Of all random numbers.

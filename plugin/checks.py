@@ -20,7 +20,6 @@ from .paths import is_special, same_file
 
 ERROR, WARNING, INFO = "error", "warning", "info"
 BEYOND = "The rest of the result will be nodata"  # where an image ends before the fine one
-_SIMILAR = 1.5  # times as large or small as those of a training, pixels are much like them
 _BYTES = {"uint8": 1, "int8": 1, "uint16": 2, "int16": 2, "float64": 8}
 
 
@@ -337,10 +336,10 @@ def _unlike_training(card: Card, fine: RasterInfo) -> Iterator[Finding]:
     if card.trained is None or card.trained.scale is None or not fine.unit:
         return
     size, (low, high) = max(pixel_size(fine.transform)) * fine.unit, card.trained.scale
-    if not low / _SIMILAR <= size <= high * _SIMILAR:
+    if not low <= size <= high:
         yield Finding(
             WARNING, "model",
-            f"The pixels of {fine.label} measure {size:g} m; {card.name} was trained on pixels of "
+            f"The pixels of {fine.label} measure {size:g} m; {card.name} is made for pixels of "
             f"{low:g} to {high:g} m. Look at the result with care.",
         )  # fmt: skip
 

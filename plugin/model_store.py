@@ -90,6 +90,22 @@ def new_model_path(name: str) -> str:
     return str(models_folder() / f"{free}{SUFFIX}")
 
 
+def make_room(path: str | os.PathLike[str]) -> None:
+    """Make the folder of a model file.
+
+    Raises:
+        OutputError: It cannot be made.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"The folder {folder} for the model file cannot be made ({error.strerror}). Choose "
+            "another."
+        ) from error
+
+
 def _refuse_other(known: Card, source: Path) -> None:
     """Raise ModelFileError unless a known model is this very file."""
     path = (known.weights or {}).get("path")
@@ -103,9 +119,9 @@ def _refuse_other(known: Card, source: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
+    make_room(target)
     part = target.with_name(target.name + ".part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
             shutil.copyfile(source, part)
             read_model_card(part)  # what was checked before may have changed since

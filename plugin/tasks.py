@@ -20,6 +20,7 @@ from qgis.PyQt.QtCore import pyqtSignal
 from ..models.errors import CancelledError, FusionError, OutputError
 from . import recent_errors, settings
 from .layers.handover import hand_over
+from .model_store import make_room
 from .runtime.client import OnDetail
 from .runtime.endings import TEMPORARY
 from .runtime.install.folder import placed_by
@@ -68,6 +69,8 @@ def _run_job(
     on_log: Callable[[str, str], None] | None,
     on_detail: OnDetail | None,
 ) -> dict[str, Any]:
+    if isinstance(job, TrainingJob):
+        make_room(job.output)
     status = runtime.prepare(is_cancelled, on_progress)
     with _scratch() as folder:
         on_progress(_HANDING_OVER, 0.0)

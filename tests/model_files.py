@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rasterfuse.models.model_file import KEY, ModelCard
 
-METHOD = "fine_plus_change"  # stands for a network: the fixture gives its card weights to train
+METHOD = "rasterfuse_net"
 CARD = ModelCard(
     id="fields_2024",
     name="Fields of 2024",

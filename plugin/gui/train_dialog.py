@@ -38,6 +38,7 @@ from .runtime_watch import RuntimeWatch
 from .train_form import TrainForm
 
 _DEBOUNCE_MS = 300
+_MODELS = ("model", "model_before")  # in the metrics; the rest are the simple answers
 
 
 class TrainDialog(QDialog):
@@ -248,15 +249,15 @@ def metrics_html(metrics: Mapping[str, Mapping[str, float]]) -> str:
     if own is None:
         return ""
     rows = [(answer, found["rmse"]) for answer, found in metrics.items() if "rmse" in found]
+    trivial = [(value, name.replace("_", " ")) for name, value in rows if name not in _MODELS]
     lines = [
         f"<tr><td>{escape(answer.replace('_', ' ').capitalize())}</td>"
         f"<td align='right'>&nbsp;{value:.4g}</td></tr>"
         for answer, value in rows
     ]
-    others = [(value, answer.replace("_", " ")) for answer, value in rows if answer != "model"]
     verdict = ""
-    if others:
-        best, answer = min(others)
+    if trivial:
+        best, answer = min(trivial)
         share = 100 * (1 - own / best) if best else 0.0
         verdict = (
             f"The model is {share:.0f} % nearer to the truth than the best simple answer "

@@ -6,7 +6,6 @@ What opens files or starts processes is imported when it is needed: QGIS loads t
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
 from qgis.core import (
@@ -143,7 +142,6 @@ class TrainAlgorithm(QgsProcessingAlgorithm):
         if self._job is None or self._teller is None:
             raise QgsProcessingException(tr("The algorithm was not prepared. Start it again."))
         try:
-            os.makedirs(os.path.dirname(self._job.output), exist_ok=True)
             report = self._teller.run(self._job, feedback)
         except CancelledError:
             feedback.pushInfo(tr("The training was cancelled. Run it again to go on."))

@@ -281,6 +281,12 @@ def cause_cancelled(lab):
                         lambda: "Fusing" in stages)  # fmt: skip
 
 
+def cause_model_file(lab):
+    path = lab.folder / "net.safetensors"
+    path.write_bytes(b"PK\x03\x04 a checkpoint of torch")
+    return lab.fault_of(lab.warm, replace(lab.job(), model="net", model_file=str(path)))
+
+
 def cause_card(lab):
     lab.copy("models/pansharpening/gsa.json", '"id"', '"identity"')
     return lab.fault_of(lab.runtime())

@@ -21,7 +21,7 @@ pytest_plugins = ["small_scene"]
 ROOT = Path(__file__).resolve().parents[2]
 FROZEN = Path(__file__).with_name("frozen_ids.json")
 IDS = sorted(load_cards())
-OTHERS = ["runtime_status"]
+OTHERS = ["runtime_status", "train"]
 
 # A Python of its own, since the tests themselves import NumPy and more.
 LOAD = """
@@ -64,7 +64,7 @@ def interface():
     }
 
 
-def test_there_is_one_algorithm_per_card_and_one_for_the_worker(provider):
+def test_there_is_one_algorithm_per_card_and_one_for_the_worker_and_the_training(provider):
     assert sorted(item.name() for item in provider.algorithms()) == sorted([*IDS, *OTHERS])
     assert {"starfm", "fine_plus_change", "brovey", "gsa"} <= set(IDS)
 

@@ -200,8 +200,8 @@ def test_a_model_is_a_method_of_its_own_beside_the_one_it_was_made_of(models_fol
         base.class_name,
         base.inputs,
     )
-    assert card.weights == {"path": str(path)}
-    assert card.summary == "Fine plus coarse change, trained on Landsat 8 and MODIS."
+    assert card.weights["path"] == str(path)
+    assert card.summary == "RasterFuse Net, trained on Landsat 8 and MODIS."
     for fact in ("two days of fields", "CC-BY-4.0", "2024-07-15", "rmse 0.012 (copy_fine 0.02)"):
         assert fact in card.description
     assert card.ratio == {"min": 8.0, "max": 16.0}
@@ -257,7 +257,7 @@ def test_what_is_part_of_rasterfuse_is_neither_removed_nor_exported(models_folde
 
 def test_a_folder_that_cannot_be_written_is_named_and_nothing_is_left(models_folder, tmp_path):
     models_folder.write_text("a file is in the way")
-    with pytest.raises(OutputError, match=r"fields_2024\.safetensors cannot be written"):
+    with pytest.raises(OutputError, match=r"folder .*/models for the model file cannot be made"):
         model_store.import_model(write_model(tmp_path / "a.safetensors"))
     assert models_folder.read_text() == "a file is in the way"
 

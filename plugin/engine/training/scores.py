@@ -18,6 +18,15 @@ _FLOOR = 0.05  # standard deviations: smaller errors of the trivial answers coun
 _NORMAL_90 = 1.645  # standard deviations within which 90 % of a normal distribution lie
 
 
+# The trivial answers by the ids of the methods that they are.
+_METHODS = {
+    "no change": "copy_fine",
+    "mean": "fine_plus_mean_change",
+    "change": "fine_plus_change",
+    "D2": "smoothed_change",
+}
+
+
 @dataclass(frozen=True)
 class Score:
     """Figures over samples.
@@ -38,7 +47,7 @@ class Score:
 
     def figures(self) -> dict[str, dict[str, float]]:
         """By answer its error in the fine images' unit, mean over the samples."""
-        names = ("model", *(name.replace(" ", "_") for name in TRIVIAL))
+        names = ("model", *(_METHODS.get(name, name) for name in TRIVIAL))
         means = self.rmse.double().mean(dim=0).tolist()
         return {name: {"rmse": value} for name, value in zip(names, means)}
 

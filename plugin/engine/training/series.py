@@ -13,7 +13,7 @@ import numpy as np
 
 from ....models.cards import find_card
 from ....models.errors import InputError
-from ...grid import Window
+from ...grid import Window, pixel_size
 from ...job import Job, Limits
 from ...training_job import TrainingJob
 from ..scene import Scene
@@ -61,7 +61,7 @@ def read_series(
     """
     with Scene(_fusion_job(job), find_card(job.method)) as scene:
         scene.learn(lambda _: check())
-        series = Series(scene.ratio, abs(scene.grid.transform.a), scene.bands)
+        series = Series(scene.ratio, pixel_size(scene.grid.transform)[0], scene.bands)
         series.warnings += scene.warnings
         areas = list(_areas(scene.shape, scene.ratio, job.validation))
         tasks = list(_tasks(job))
