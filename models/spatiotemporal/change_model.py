@@ -65,9 +65,9 @@ class Bank:
         """Smooth by a width in coarse pixels, pixel by pixel of the reduced image."""
         return smooth(values, weight, self.pixels(sigma))
 
-    def map(self, values: Tensor, weight: Tensor, sigma: float, widest: float = 0.0) -> Map:
-        """The same with as large pixels as the width, or a larger one, allows."""
-        factor = widest_step(self.pixels(max(sigma, widest)))
+    def map(self, values: Tensor, weight: Tensor, sigma: float) -> Map:
+        """The same with as large pixels as the width allows."""
+        factor = widest_step(self.pixels(sigma))
         few, heavy = coarser(values, weight, factor)
         return Map(smooth(few, heavy, self.pixels(sigma) / factor), self.step * factor)
 

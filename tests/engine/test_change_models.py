@@ -150,4 +150,4 @@ def test_blocks_grow_in_huge_scenes_so_that_memory_is_bounded():
     assert [block_side(ratio, (400, 400)) for ratio in (2, 4, 8, 16, 40)] == [1, 1, 2, 4, 10]
     assert block_side(16, (5000, 5000)) == 4
     for side in (10_000, 50_000, 200_000):
-        assert (side / block_side(2, (side, side))) ** 2 <= 3_000_000
+        assert (side / block_side(2, (side, side))) ** 2 <= 2_000_000

@@ -23,3 +23,20 @@ def test_starfm_beats_the_trivial_answers(tmp_path, before, after):
         run(boreas_job(model, before, after, output))
         errors[model] = mean_rmse(output, after)
     assert errors["starfm"] < errors["fine_plus_change"] < errors["copy"]
+
+
+# Mean RMSE that the prototype of these methods reached, without moving the coarse images.
+PROTOTYPE = {
+    ("change_regression", "0524"): 97.8,
+    ("change_regression", "0711"): 63.5,
+    ("change_unmixing", "0524"): 98.5,
+    ("change_unmixing", "0711"): 63.7,
+}
+
+
+@pytest.mark.parametrize(("before", "after"), BOREAS_TASKS)
+@pytest.mark.parametrize("model", ["change_regression", "change_unmixing"])
+def test_the_change_methods_are_as_good_as_their_prototype(tmp_path, model, before, after):
+    output = tmp_path / "fused.tif"
+    run(boreas_job(model, before, after, output))
+    assert mean_rmse(output, after) <= PROTOTYPE[model, before]
