@@ -30,7 +30,7 @@ TYPED := -p rasterfuse.models -p rasterfuse.plugin.engine -p rasterfuse.plugin.r
 	-m rasterfuse.plugin.paths -m rasterfuse.plugin.recent_errors -m rasterfuse.plugin.diagnostics
 
 .PHONY: help setup packages demo run env test test-slow test-install lint type qt6 unit test-qgis \
-	test-matrix package evaluate bench bench-gpu screenshots clean
+	test-matrix package train-net evaluate bench bench-gpu screenshots clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -107,6 +107,10 @@ test-matrix: ## the tests in the QGIS of other Debian releases (needs root), kep
 
 package: ## ZIP for plugins.qgis.org in build/dist; STRICT=1 fails on open questions
 	@$(PYTHON) tools/package.py $(if $(STRICT),--strict)
+
+train-net: setup ## train the weights of rasterfuse_net anew, from simulated scenes (half an hour)
+	@$(IN_WORKER) PYTHONPATH=build/plugins $(WORKER) tools/train_net.py \
+		models/weights/rasterfuse_net.safetensors $(ARGS)
 
 evaluate: setup ## accuracy on real and simulated scenes; writes docs/evaluation.md
 	@$(IN_WORKER) PYTHONPATH=build/plugins $(WORKER) tools/evaluate docs/evaluation.md

@@ -27,7 +27,6 @@ _WIDE, _WIDEST = 2.0, 2.5  # widths of filters in coarse pixels
 _MISMATCH, _TEXTURE, _LOCAL = 1.2, 1.0, 1.5
 _LOCAL_RIDGE, _REST_RIDGE = 0.1, 0.15
 _TINY = 1e-4
-_MOST = 12.0  # standard deviations beyond which a network sees no difference
 _USUAL_RATIO = 16.0
 
 
@@ -101,8 +100,8 @@ class Experts:
         full = [f, *(c.expand_as(f) for c in components), raw, slope * f + intercept, e5,
                 self._e7(f, row, col), self.unmixing.at(f, row, col)]  # fmt: skip
         return FeatureStack(
-            torch.stack(full, dim=1).clamp(-_MOST, _MOST),
-            torch.stack([d1, d2, d3, mismatch, wide, texture], dim=1).clamp(-_MOST, _MOST),
+            torch.stack(full, dim=1),
+            torch.stack([d1, d2, d3, mismatch, wide, texture], dim=1),
             self.scalars, self.look.scale, self.look.level,
         )  # fmt: skip
 

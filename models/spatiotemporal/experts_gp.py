@@ -17,6 +17,7 @@ from torch import Tensor
 from .change_model import REST, Bank
 from .filter_bank import Map
 from .fine_look import FineLook
+from .reduced_pair import ReducedPair
 
 _WAVES = 48
 _LENGTH = 1.5  # of the waves, in standard deviations of the whitened bands
@@ -66,17 +67,11 @@ class Waves:
         return Waves(*(getattr(self, name).to(device) for name in self.__annotations__))
 
 
-def learn_waves(bank: Bank, look: FineLook, coarse: Tensor) -> Waves:
-    """Fit the waves to a pair.
-
-    Args:
-        bank: The filters of the pair.
-        look: Figures of its fine image.
-        coarse: (bands, rows, cols) coarse reference, reduced as the bank, NaN where hidden.
-    """
+def learn_waves(bank: Bank, pair: ReducedPair) -> Waves:
+    """Fit the waves to a pair, of which ``bank`` has the filters."""
     bands = len(bank.fine)
     weight = bank.both
-    whitening = _whitening(bank.fine, bank.fine_known)
+    whitening = _whitening(bank, pair.variance)
     frequencies, phases = _random_waves(bands)
     seen = bank.smooth(
         _features(bank.fine, whitening, frequencies, phases), bank.fine_known, 0.55
@@ -85,7 +80,7 @@ def learn_waves(bank: Bank, look: FineLook, coarse: Tensor) -> Waves:
     middle[:bands] = 0
     off = (seen - middle) * weight
     goal = bank.change * weight
-    strengths = _solve(off, goal, _noise(bank, coarse), bank, bands)
+    strengths = _solve(off, goal, _noise(bank, pair.coarse_reference), bank, bands)
     left = bank.change - torch.tensordot(strengths, seen - middle, dims=1)
     rest = bank.map(left, weight, REST)
     intercept = (bank.mean - torch.tensordot(strengths, middle, dims=1)).flatten()
@@ -93,7 +88,7 @@ def learn_waves(bank: Bank, look: FineLook, coarse: Tensor) -> Waves:
     rough = bank.smooth(left * weight, weight, 0.35)
     explained = 1 - _mean(rough.square(), weight).flatten() / (quiet + _TINY)
     return Waves(
-        look, whitening, frequencies, phases, strengths, intercept,
+        pair.look, whitening, frequencies, phases, strengths, intercept,
         Map(_BELIEF * rest.values, rest.pixel), explained.clamp(-1, 1),
     )  # fmt: skip
 
@@ -128,10 +123,16 @@ def _mean(values: Tensor, weight: Tensor) -> Tensor:
     return (total / weight.sum().clamp(min=1)).float()
 
 
-def _whitening(fine: Tensor, known: Tensor) -> Tensor:
-    """(bands, bands) that makes the bands uncorrelated with variance 1."""
-    flat = (fine * known).flatten(1).double()
-    covariance = flat @ flat.T / known.sum().clamp(min=1)
+def _whitening(bank: Bank, inside: Tensor) -> Tensor:
+    """(bands, bands) that makes the bands uncorrelated with variance about 1.
+
+    Pixels vary more than the blocks that they were averaged to; half of that remains in those of
+    half the resolution, where the waves are used.
+    """
+    flat = (bank.fine * bank.fine_known).flatten(1).double()
+    covariance = flat @ flat.T / bank.fine_known.sum().clamp(min=1)
+    within = inside.where(torch.isfinite(inside), 0.0) * bank.fine_known
+    covariance += torch.diag(0.5 * _mean(within, bank.fine_known).flatten().double())
     sizes, vectors = torch.linalg.eigh(covariance)
     sizes = sizes.clamp(min=max(float(sizes.max()) * _LEAST_SHARE, _TINY))
     return (vectors / sizes.sqrt()).T.float()

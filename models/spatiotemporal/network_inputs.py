@@ -36,26 +36,38 @@ SIGNED = tuple(
     if name not in ("component 1", "component 2", "texture", "known")
 )  # fmt: skip
 SIGNED_SCALAR = SCALARS.index("mean")
+# What is in standard deviations, as the images are.
+_MEASURED = (*SIGNED, PLACE["texture"])
+_MEASURED_SCALARS = tuple(SCALARS.index(name) for name in ("size", "mean"))
 
+_LARGE = 4.0  # standard deviations: a change of this size is not that much larger than the image
 _MOST = 12.0  # standard deviations beyond which no difference is seen
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Learnt:
-    """What was learnt of a pair and the target, for windows at half the resolution."""
+    """What was learnt of a pair and the target, for windows at half the resolution.
+
+    Attributes:
+        experts: E4 to E7 and the smoothed changes.
+        waves: E8.
+        unit: (bands,) standard deviations that count as 1: more than one where a change is many
+            times larger than what the fine reference shows, as on water that freezes.
+    """
 
     experts: Experts
     waves: Waves
+    unit: Tensor
 
     @property
     def scale(self) -> Tensor:
         """(bands,) what 1 is in the fine image's unit."""
-        return self.experts.look.scale
+        return self.experts.look.scale * self.unit
 
     def to(self, device: torch.device) -> Learnt:
         """The same on another device."""
-        return Learnt(self.experts.to(device), self.waves.to(device))
+        return Learnt(self.experts.to(device), self.waves.to(device), self.unit.to(device))
 
     def at(
         self, fine: Tensor, valid: Tensor, change: Tensor, row: int, col: int
@@ -87,13 +99,17 @@ class Learnt:
         quarters = [functional.pixel_unshuffle(x[:, None], 2) for x in (scaled, theirs)]
         planes = torch.cat([*quarters, _planes(stack, eighth, share)], dim=1)
         scalars = torch.cat([stack.scalars, self.waves.explained[:, None]], dim=1)
+        planes[:, _MEASURED] /= self.unit[:, None, None, None]
+        scalars[:, _MEASURED_SCALARS] /= self.unit[:, None]
         return planes.clamp(-_MOST, _MOST), scalars
 
 
 def learn(pair: ReducedPair) -> Learnt:
     """Learn the experts of a pair from reduced images of the whole scene."""
-    waves = learn_waves(bank_of(pair), pair.look, pair.coarse_reference)
-    return Learnt(_thinned(experts_of(pair)), _thinned(waves))
+    bank = bank_of(pair)
+    size = bank.mean.flatten().abs() + bank.change.square().mean(dim=(1, 2)).sqrt()
+    unit = (size / _LARGE).clamp(min=1.0)
+    return Learnt(_thinned(experts_of(pair)), _thinned(learn_waves(bank, pair)), unit)
 
 
 def _planes(stack: FeatureStack, eighth: Tensor, share: Tensor) -> Tensor:

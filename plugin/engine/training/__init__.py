@@ -29,9 +29,9 @@ from .trainer import Plan, Trainer
 OnProgress = Callable[..., None]
 IsCancelled = Callable[[], bool]
 
-_BATCH = 24
+_BATCH = 32
 _RATE, _GENTLE_RATE = 2e-3, 5e-4  # from random weights, and from trained ones
-_SCENES, _SCENES_ASIDE, _EVERY = 192, 24, 4  # simulated; steps after which one is replaced
+_SCENES, _SCENES_ASIDE, _EVERY = 160, 16, 4  # simulated; steps after which one is replaced
 _STATE = ".training"  # what the name of the state on disk ends with
 
 

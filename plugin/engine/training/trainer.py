@@ -25,7 +25,7 @@ from .scores import Score, score
 _DECAY, _CLIP, _AVERAGE = 1e-3, 1.0, 0.995  # of the weights; of the gradient; of the mean weights
 _WARM_UP, _LAST_RATE = 60, 0.03  # steps; share of the learning rate at the end
 _TIMED = 12  # steps by which the time of all is told
-_VALIDATIONS = 24  # in all of a training
+_VALIDATIONS = 16  # in all of a training
 _PATIENCE = 8  # validations without a better one after which it ends
 
 
@@ -111,7 +111,7 @@ class Trainer:
         Raises:
             FusionError: The loss was no number before anything was learnt.
         """
-        started = time.perf_counter()
+        started = 0.0
         while not self.reached.total or self.reached.step < self.reached.total:
             value = self._step_within_memory()
             if not math.isfinite(value):
@@ -120,7 +120,9 @@ class Trainer:
             self._lost.append(value)
             self._average()
             self.reached.step += 1
-            if not self.reached.total and self.reached.step == _TIMED:
+            if self.reached.step == 1:  # the first one waits for what it learns from
+                started = time.perf_counter()
+            if not self.reached.total and self.reached.step == _TIMED + 1:
                 self._plan_steps(time.perf_counter() - started)
             if self.reached.total and self._is_due():
                 on_validation(self._validate())
