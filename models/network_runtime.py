@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from .errors import InputError
+
+
+class Network(Protocol):
+    """What is asked of a network, a ``torch.nn.Module``.
+
+    Attributes:
+        channels: Of the planes that it takes.
+        scalars: How many it takes of every sample.
+    """
+
+    channels: int
+    scalars: int
+
+    def __call__(self, planes: Tensor, scalars: Tensor) -> Tensor:
+        """(samples, answers, rows, cols) from (samples, channels, rows, cols)."""
+
+    def eval(self) -> Any: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
 
 Run = Callable[[Tensor, Tensor], Tensor]
 
@@ -18,7 +38,7 @@ BACKENDS = ("auto", "openvino", "torch")
 
 
 def runner(
-    network: nn.Module, device: torch.device, wanted: str, reduced: bool = False
+    network: Network, device: torch.device, wanted: str, reduced: bool = False
 ) -> tuple[str, Run]:
     """Make a network ready to run.
 
@@ -35,7 +55,7 @@ def runner(
     Raises:
         InputError: OpenVINO was asked for and cannot run here.
     """
-    network = network.eval().to(memory_format=torch.channels_last)
+    network.eval()
     library = None
     if wanted != "torch" and device.type == "cpu":
         library = _openvino()
@@ -56,7 +76,11 @@ def _openvino() -> Any:
         return None
 
 
-def _with_torch(network: nn.Module, device: torch.device, reduced: bool) -> Run:
+def _with_torch(network: Network, device: torch.device, reduced: bool) -> Run:
+    for tensor in network.parameters():
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+
     def run(planes: Tensor, scalars: Tensor) -> Tensor:
         precision = torch.autocast(device.type, torch.bfloat16) if reduced else nullcontext()
         with torch.inference_mode(), precision:
@@ -65,13 +89,10 @@ def _with_torch(network: nn.Module, device: torch.device, reduced: bool) -> Run:
     return run
 
 
-def _with_openvino(library: Any, network: nn.Module, reduced: bool) -> Run:
-    channels, scalars = (network.shapes[name] for name in ("channels", "scalars"))
-    example = torch.zeros(2, channels, 32, 32), torch.zeros(2, scalars)
+def _with_openvino(library: Any, network: Network, reduced: bool) -> Run:
+    example = torch.zeros(2, network.channels, 32, 32), torch.zeros(2, network.scalars)
     with torch.no_grad():
-        graph = library.convert_model(
-            network.to(memory_format=torch.contiguous_format), example_input=example
-        )
+        graph = library.convert_model(network, example_input=example)
     compiled = library.Core().compile_model(
         graph,
         "CPU",

@@ -7,7 +7,7 @@ network adds the detail. Everything is in standard deviations of the fine refere
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -59,6 +59,7 @@ class Learnt:
     experts: Experts
     waves: Waves
     unit: Tensor
+    size: Tensor
 
     @property
     def scale(self) -> Tensor:
@@ -67,7 +68,10 @@ class Learnt:
 
     def to(self, device: torch.device) -> Learnt:
         """The same on another device."""
-        return Learnt(self.experts.to(device), self.waves.to(device), self.unit.to(device))
+        return Learnt(
+            self.experts.to(device), self.waves.to(device), self.unit.to(device),
+            self.size.to(device),
+        )  # fmt: skip
 
     def at(
         self, fine: Tensor, valid: Tensor, change: Tensor, row: int, col: int
@@ -107,9 +111,9 @@ class Learnt:
 def learn(pair: ReducedPair) -> Learnt:
     """Learn the experts of a pair from reduced images of the whole scene."""
     bank = bank_of(pair)
-    size = bank.mean.flatten().abs() + bank.change.square().mean(dim=(1, 2)).sqrt()
+    size = (bank.mean.flatten().square() + bank.change.square().mean(dim=(1, 2))).sqrt()
     unit = (size / _LARGE).clamp(min=1.0)
-    return Learnt(_thinned(experts_of(pair)), _thinned(learn_waves(bank, pair)), unit)
+    return Learnt(_thinned(experts_of(pair)), _thinned(learn_waves(bank, pair)), unit, size)
 
 
 def _planes(stack: FeatureStack, eighth: Tensor, share: Tensor) -> Tensor:
@@ -137,13 +141,16 @@ def _doubled(image: Tensor) -> Tensor:
 
 def _thinned(learnt: _T) -> _T:
     """The same with maps that count in pixels of twice the side."""
+    return cast(_T, _with_halves(learnt))
+
+
+def _with_halves(learnt: Any) -> Any:
     if isinstance(learnt, Map):
-        return Map(learnt.values, learnt.pixel / 2)  # type: ignore[return-value]
+        return Map(learnt.values, learnt.pixel / 2)
     if isinstance(learnt, tuple):
-        return tuple(_thinned(part) for part in learnt)  # type: ignore[return-value]
-    if not is_dataclass(learnt):
+        return tuple(_with_halves(part) for part in learnt)
+    if not is_dataclass(learnt) or isinstance(learnt, type):
         return learnt
-    parts: dict[str, Any] = {}
-    for item in fields(learnt):
-        parts[item.name] = _thinned(getattr(learnt, item.name))
-    return replace(learnt, **parts)  # type: ignore[type-var, return-value]
+    return replace(
+        learnt, **{item.name: _with_halves(getattr(learnt, item.name)) for item in fields(learnt)}
+    )

@@ -16,7 +16,10 @@ from ..network_runtime import runner
 from ..weights import load_weights
 from .gated_network import ALIGNED, GatedNetwork
 from .network_inputs import Learnt, learn
+from .pairs import nearness
 from .reduced_pair import reduce_scene
+
+_LEAST = 0.02  # standard deviations: a smaller change than this is none
 
 
 class RasterfuseNet(FusionModel):
@@ -25,7 +28,7 @@ class RasterfuseNet(FusionModel):
     Experts are estimates of the change computed on the scene itself: none, the mean, the coarse
     one, smoothed ones, and regressions on what the fine image shows. The network tells from all of
     them how far to believe each in every place, corrects the sum, and tells its own error. Several
-    pairs are weighted by the inverse of the variance so told.
+    pairs are weighted by the inverse of the variance so told, of their change and their days.
 
     Shapes and units:
         coarse_target: (bands, rows, cols), coarse image on the fine grid, the fine image's unit.
@@ -46,7 +49,10 @@ class RasterfuseNet(FusionModel):
             def part(done: float, number: int = number) -> None:
                 progress((number + done) / scene.pairs)
 
-            self._learnt.append(learn(reduce_scene(scene, number, part, moved=True)).to(self.device))
+            self._learnt.append(
+                learn(reduce_scene(scene, number, part, moved=True)).to(self.device)
+            )
+        self._weights = self._belief(scene)
         network = self._network().to(self.device)
         reduced = self.parameters["precision"] == "reduced"
         self.backend, self._run = runner(network, self.device, self.wanted_backend, reduced)
@@ -57,6 +63,13 @@ class RasterfuseNet(FusionModel):
             self.notes.append("There are no weights, so the smoothed coarse change was added.")
             return GatedNetwork()
         return load_network(path)
+
+    def _belief(self, scene: SceneReader) -> list[Tensor]:
+        """(bands,) weight of every pair: less for a larger change or a longer time."""
+        nearest = nearness(scene.days, scene.pairs, self.device)[:, 0, 0, 0]
+        sizes = [learnt.size * learnt.experts.look.scale for learnt in self._learnt]
+        least = [_LEAST * learnt.experts.look.scale for learnt in self._learnt]
+        return [near / torch.maximum(size, few) for near, size, few in zip(nearest, sizes, least)]
 
     def fuse(self, tile: Tile) -> Tensor:
         return self.answer(tile)[0]
@@ -74,7 +87,7 @@ class RasterfuseNet(FusionModel):
             fine = tile["fine_references"][number]
             valid = tile.masks["fine_references"][number].all(dim=0)
             change, variance = self._change(tile, learnt, number, valid)
-            weight = valid / variance
+            weight = valid * self._weights[number][:, None, None] / variance
             total = total + weight * (fine + change)
             doubt = doubt + weight * variance.sqrt()
             weights = weights + weight
