@@ -111,7 +111,9 @@ class RasterfuseNet(FusionModel):
         )
         found = self._run(planes, scalars)[:, :, top : top + rows, left : left + cols]
         scale = learnt.scale[:, None, None]
-        return found[:, 0] * scale, found[:, 1].exp() * scale.square()
+        mean = learnt.mean * learnt.experts.look.scale
+        change = torch.where(learnt.plain[:, None, None], mean[:, None, None], found[:, 0] * scale)
+        return change, found[:, 1].exp() * scale.square()
 
 
 @lru_cache(maxsize=2)
