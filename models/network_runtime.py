@@ -34,7 +34,7 @@ class Network(Protocol):
 
 Run = Callable[[Tensor, Tensor], Tensor]
 
-BACKENDS = ("auto", "openvino", "torch")
+_NAMES = ("auto", "numba", "openvino", "torch", "triton")  # numba and triton are of other methods
 
 
 def runner(
@@ -45,16 +45,17 @@ def runner(
     Args:
         network: On that device; takes planes and scalars.
         device: Where the tensors will be.
-        wanted: ``auto``, ``openvino`` or ``torch``; the names of other methods' back-ends mean
-            ``auto``.
+        wanted: ``auto``, ``openvino`` or ``torch``; those of other methods mean ``auto``.
         reduced: Compute with bfloat16, where that is faster.
 
     Returns:
         Name of the back-end, and what runs the network without gradients.
 
     Raises:
-        InputError: OpenVINO was asked for and cannot run here.
+        InputError: There is no such back-end, or it cannot run here.
     """
+    if wanted not in _NAMES:
+        raise InputError(f"There is no back-end {wanted!r}. Choose one of: {', '.join(_NAMES)}.")
     network.eval()
     library = None
     if wanted != "torch" and device.type == "cpu":

@@ -23,9 +23,6 @@ _RANGES: dict[str, Any] = {
     "misled": 0.02,
     "hazy": 0.08,
     "bend": (0.0, 0.15),
-    "seasonal": 0.15,
-    "abrupt": 0.25,
-    "texture_kept": (0.7, 1.0),
 }
 
 
