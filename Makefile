@@ -113,7 +113,7 @@ train-net: setup ## train the weights of rasterfuse_net anew, from simulated sce
 		models/weights/rasterfuse_net.safetensors $(ARGS)
 
 evaluate: setup ## accuracy on real and simulated scenes; writes docs/evaluation.md
-	@$(IN_WORKER) PYTHONPATH=build/plugins $(WORKER) tools/evaluate.py docs/evaluation.md
+	@$(IN_WORKER) PYTHONPATH=build/plugins $(WORKER) tools/evaluate docs/evaluation.md
 
 bench: setup ## speed and memory on this machine; writes docs/benchmarks.md
 	@$(IN_WORKER) $(WORKER) tools/bench docs/benchmarks.md

@@ -132,12 +132,22 @@ def figures(model: ModelCard) -> Iterator[str]:
     own = model.metrics.get("model", {})
     for name, value in own.items():
         others = [
-            f"{answer} {numbers[name]:.4g}"
+            f"{answer.replace('_', ' ')} {numbers[name]:.4g}"
             for answer, numbers in model.metrics.items()
             if answer != "model" and name in numbers
         ]
         beside = f" ({', '.join(others)})" if others else ""
         yield f"On images kept aside: {name} {value:.4g}{beside}"
+
+
+def misfits(card: Card, label: str, metres: float | None) -> Iterator[str]:
+    """What a user should know before a model is used on an image with pixels of that size."""
+    scale = card.trained.scale if card.trained else None
+    if scale is not None and metres and not scale[0] <= metres <= scale[1]:
+        yield (
+            f"The pixels of {label} measure {metres:.3g} m; {card.name} is made for pixels of "
+            f"{_span(scale)} m. Look at the result with care."
+        )
 
 
 def _check_id(
@@ -166,9 +176,11 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _what(model: ModelCard) -> str:
-    return " and ".join(model.sensors) if model.sensors else "images of its author"
+    if model.sensors:
+        return " and ".join(model.sensors)
+    return f"images of {len(model.dates)} days" if model.dates else model.data or "other images"
 
 
 def _span(limits: tuple[float, float]) -> str:
     low, high = limits
-    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"

@@ -5,12 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-import safetensors.torch
-from safetensors import SafetensorError
 from torch import Tensor
 
-from .errors import ModelFileError, OutputError
+from .errors import ModelFileError, OutputError, WorkerError
 from .model_file import KEY, ModelCard, read_model_card
+
+try:
+    import safetensors.torch
+    from safetensors import SafetensorError
+except ImportError as error:
+    raise WorkerError(
+        f"The worker's Python cannot load models ({error}). Install safetensors there, or choose "
+        "another Python in Settings ▸ Options ▸ RasterFuse.",
+        code="worker_library",
+    ) from error
 
 
 def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 
 from ..models.cards import CLASS_LAYER, Card
 from ..models.errors import InputError
+from ..models.trained import misfits
 from .grid import RasterInfo, Window, overlap, pixel_size, placement, window_of
 from .job import Job, RasterSource, parse_date
 from .paths import is_special, same_file
 
 ERROR, WARNING, INFO = "error", "warning", "info"
+_GUESSED = "The classes of the rest are guessed from the fine image"
 BEYOND = "The rest of the result will be nodata"  # where an image ends before the fine one
 _BYTES = {"uint8": 1, "int8": 1, "uint16": 2, "int16": 2, "float64": 8}
 
@@ -227,16 +229,13 @@ def _grids(job: Job, card: Card, infos: Mapping[str, RasterInfo]) -> Iterator[Fi
         return
     for name, info in infos.items():
         if name != grid_name:
-            rest = (
-                "The classes of the rest are guessed from the fine image"
-                if name == CLASS_LAYER
-                else BEYOND
-            )
+            rest = _GUESSED if name == CLASS_LAYER else BEYOND
             yield from _against(name, info, fine, rest)
     coarse = "coarse_target" if card.family == "spatiotemporal" else "multispectral"
     if coarse in infos and coarse in job.sources:
         yield from _ratio(job, card, coarse, infos[coarse], fine)
-    yield from _unlike_training(card, fine)
+    for sentence in misfits(card, fine.label, fine.metres):
+        yield Finding(WARNING, "model", sentence)
     yield from _swapped(job, infos, fine)
     window = Window(0, 0, fine.height, fine.width)
     if job.extent is not None:
@@ -328,19 +327,6 @@ def _ratio(
             f"The coarse pixels are {ratio:.1f} times as large as the fine ones; {card.name} is "
             f"made for {card.ratio['min']:g} to {card.ratio['max']:g}. Look at the result with "
             "care.",
-        )  # fmt: skip
-
-
-def _unlike_training(card: Card, fine: RasterInfo) -> Iterator[Finding]:
-    """Pixels of another size than those that a model was trained on."""
-    if card.trained is None or card.trained.scale is None or not fine.unit:
-        return
-    size, (low, high) = max(pixel_size(fine.transform)) * fine.unit, card.trained.scale
-    if not low <= size <= high:
-        yield Finding(
-            WARNING, "model",
-            f"The pixels of {fine.label} measure {size:g} m; {card.name} is made for pixels of "
-            f"{low:g} to {high:g} m. Look at the result with care.",
         )  # fmt: skip
 
 

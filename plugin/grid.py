@@ -57,6 +57,11 @@ class RasterInfo:
         """Whether the image says where it lies, be it in an unknown CRS."""
         return bool(self.crs) or not is_identity(self.transform)
 
+    @property
+    def metres(self) -> float | None:
+        """About the size of a pixel in metres, where the CRS says."""
+        return max(pixel_size(self.transform)) * self.unit if self.unit else None
+
 
 @dataclass(frozen=True)
 class Window:

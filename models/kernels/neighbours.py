@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -89,12 +90,11 @@ class Neighbours:
     def _weighted_sum_numba(self, values: Tensor, weights: Tensor) -> Tensor:
         from .neighbours_numba import weighted_sum_kernel
 
-        _, rows, cols = self.place.shape
-        sums = torch.empty(rows, cols, len(values))
-        arrays = (self.place, weights, values)
-        last = [array.permute(1, 2, 0).contiguous().numpy() for array in arrays]
-        weighted_sum_kernel(*last, sums.numpy())  # type: ignore[call-arg]
-        return sums.permute(2, 0, 1).contiguous()
+        sums = torch.empty(len(values), *self.place.shape[1:])
+        # numpy turns many bands around in half the time that torch takes.
+        arrays = (array.numpy().transpose(1, 2, 0) for array in (self.place, weights, values))
+        weighted_sum_kernel(*map(np.ascontiguousarray, arrays), sums.numpy())  # type: ignore[call-arg]
+        return sums
 
     def index(self, place: Tensor, width: int) -> Tensor:
         """(rows, cols) positions in the flattened tile of one neighbour of every pixel."""
@@ -161,19 +161,21 @@ def _find_torch(
 def _find_numba(
     features: Tensor, usable: Tensor, window: Window, count: int, limit: float
 ) -> tuple[Tensor, Tensor]:
-    from .neighbours_numba import FAR, search_kernel
+    from .neighbours_numba import search_kernel
+    from .rough_numba import END, rough_kernel, rough_limits
 
     size = 2 * window.radius + 1
     core = (usable.shape[0] - size + 1, usable.shape[1] - size + 1, count)
     place, score = torch.full(core, -1, dtype=torch.int32), torch.zeros(core)
-    rank_of = torch.full((size * size,), -1, dtype=torch.int32)
+    rank_of = torch.zeros(size * size, dtype=torch.int32)
     rank_of[window.places] = torch.arange(len(window.places), dtype=torch.int32)
-    columns = (rank_of.reshape(size, size) >= 0).any(dim=0).nonzero().flatten()
-    apart = features.contiguous().clone()
-    apart[0].masked_fill_(~usable, float(FAR))
+    limits = (np.float32(limit), *rough_limits(len(features), limit))
+    values, rough = features.numpy(), np.empty(features.shape, dtype=np.uint16)
+    rough_kernel(values, limits[1], rough)
+    lost = np.where(usable.numpy(), np.uint16(0), END)[None]
     search_kernel(
-        apart.numpy(), rank_of.numpy(), columns.numpy(), min(FAR, FAR.dtype.type(limit)),
-        place.numpy(), score.numpy(),
+        np.ascontiguousarray(values.reshape(len(values), -1).T), rough, lost, rank_of.numpy(),
+        np.array(window.lattices), limits, (place.numpy(), score.numpy()),
     )  # fmt: skip
     return place.permute(2, 0, 1), score.permute(2, 0, 1)
 

@@ -18,6 +18,11 @@ def load_rows(image, first, last, left, size, ring):  # type: ignore[no-untyped-
     """Put rows of an image, (rows, cols), from a column on into a ring, (cols * size,)."""
     cols = min(len(ring) // size, image.shape[1] - left)
     for row in range(first, last):
-        at = row % size
-        for col in range(cols):
-            ring[col * size + at] = image[row, left + col]
+        load_row(image[row, left : left + cols], row % size, size, ring)
+
+
+@numba.njit(cache=True)
+def load_row(values, at, size, ring):  # type: ignore[no-untyped-def]
+    """Put one row, (cols,), into a ring, (cols * size,), as row ``at`` of every column."""
+    for col in range(len(values)):
+        ring[col * size + at] = values[col]

@@ -17,10 +17,13 @@ class Window:
 
     Attributes:
         radius: Half the window without its centre, in pixels.
+        lattices: Step and reach of square lattices around the centre, all of which are looked at:
+            ``reach`` places of every ``step``-th row and column to either side.
         places: (n,) int64: row by row numbers of the places, nearest to the centre first.
     """
 
     radius: int
+    lattices: tuple[tuple[int, int], ...]
     places: Tensor
 
     @property
@@ -44,11 +47,14 @@ def search_window(radius: int, sparse: bool = False) -> Window:
         sparse: Look at about a sixth of a large window only: all of it near the centre, every
             ninth place farther away.
     """
+    lattices: tuple[tuple[int, int], ...] = ((1, radius),)
+    if sparse and radius > _DENSE_RADIUS:
+        lattices = ((1, _DENSE_RADIUS), (_STEP, radius // _STEP))
     offset = torch.arange(-radius, radius + 1)
     rows, cols = offset[:, None].expand(-1, len(offset)), offset[None, :].expand(len(offset), -1)
+    kept = torch.zeros(rows.shape, dtype=torch.bool)
+    for step, reach in lattices:
+        near = torch.maximum(rows.abs(), cols.abs()) <= step * reach
+        kept |= near & (rows % step == 0) & (cols % step == 0)
     places = torch.argsort((rows.square() + cols.square()).flatten(), stable=True)
-    if sparse:
-        near = torch.maximum(rows.abs(), cols.abs()) <= _DENSE_RADIUS
-        kept = near | ((rows % _STEP == 0) & (cols % _STEP == 0))
-        places = places[kept.flatten()[places]]
-    return Window(radius, places)
+    return Window(radius, lattices, places[kept.flatten()[places]])

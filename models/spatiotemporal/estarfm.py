@@ -9,11 +9,12 @@ from ..base import FusionModel, Progress, SceneReader, Tile
 from ..kernels.backend import choose_backend
 from ..kernels.neighbours import Neighbours, find_neighbours
 from .chosen_window import chosen_window
-from .statistics import fine_statistics, in_float64, window_sum
+from .statistics import fine_statistics, window_sum
 
 _ENOUGH = 5  # with fewer similar pixels than this plus one the weights mean little
 _STEEPEST = 5.0  # largest conversion coefficient that is believed
 _MARGIN = 0.25  # a result may leave the range of the inputs by this share of it
+_ROUNDING = 1e-6  # of the sum of squares: less than that is no variance in single precision
 
 
 class Estarfm(FusionModel):
@@ -76,13 +77,13 @@ class Estarfm(FusionModel):
         """Share of every pair, and mean coarse change of the window, (pairs, bands, rows, cols)."""
         count = window_sum(known, self.halo)[:, None]
         change = window_sum((target - coarse).where(known[:, None], 0.0), self.halo)
-        mean = change / count.clamp(min=1)
+        mean = (change / count.clamp(min=1)).float()
         core = slice(self.halo, -self.halo)
         here = known[:, None, core, core]
         floor = self._stats.floor[:, None, None]
         weight = (1 / (mean.abs() + floor)) * here
         share = weight / weight.sum(dim=0).clamp(min=1e-30)
-        return share.float(), mean.float()
+        return share, mean
 
     def _from_similar(
         self, fine: Tensor, coarse: Tensor, target: Tensor, similar: Neighbours, share: Tensor
@@ -96,15 +97,12 @@ class Estarfm(FusionModel):
         likeness = similar.gather(agreement)
         weights = (1 / ((1 - likeness) * distance + 1e-7)).where(similar.found, 0.0)
         weights = weights / weights.sum(dim=0).clamp(min=1e-30)
-        change = similar.weighted_sum((target - coarse).flatten(0, 1), weights)
+        both = similar.weighted_sum(torch.cat([target - coarse, fine]).flatten(0, 1), weights)
+        change, mean = both.reshape(2, pairs, bands, *both.shape[-2:])
         slope = self._conversion(fine, coarse, similar, ones)
         core = slice(self.halo, -self.halo)
-        change = change.reshape(pairs, bands, *change.shape[-2:])
         answer = (share * (fine[..., core, core] + slope * change)).sum(dim=0)
         outside = (answer <= self._low) | (answer >= self._high)
-        if not outside.any():
-            return answer
-        mean = similar.weighted_sum(fine.flatten(0, 1), weights).reshape(change.shape)
         return torch.where(outside, (share * mean).sum(dim=0), answer)
 
     def _conversion(
@@ -112,28 +110,31 @@ class Estarfm(FusionModel):
     ) -> Tensor:
         """(bands, rows, cols): slope of fine against coarse where it is significant, else 1."""
         pairs, bands = fine.shape[:2]
+        # In deviations of the band: sums of squares then neither vanish nor drown in rounding.
+        spread = torch.maximum(self._stats.spread.mean(0), self._stats.floor)[:, None, None]
+        fine, coarse = fine / spread, coarse / spread
         maps = torch.cat(
             [fine.sum(0), coarse.square().sum(0), (fine * coarse).sum(0), fine.square().sum(0),
              *coarse]
         )  # fmt: skip
-        sums = in_float64(similar.weighted_sum(maps, ones))
+        sums = similar.weighted_sum(maps, ones)
         f, cc, fc, ff, *each = sums.reshape(4 + pairs, bands, *sums.shape[-2:])
         every = torch.stack(each)
         c = every.sum(dim=0)
-        count = in_float64((similar.found.sum(dim=0) * pairs).clamp(min=1))
+        count = (similar.found.sum(dim=0) * pairs).clamp(min=1).float()
         var_c, var_f = cc - c * c / count, ff - f * f / count
         cov = fc - f * c / count
-        slope = cov / var_c.clamp(min=1e-30)
-        explained = cov.square() / (var_c * var_f).clamp(min=1e-300)
+        varies = (var_c > _ROUNDING * cc) & (var_f > _ROUNDING * ff)
+        slope = cov / var_c.where(varies, 1.0)
+        explained = slope * cov / var_f.where(varies, 1.0)
         freedom = (count - 2).clamp(min=1)
         # Two-sided 5 % point of Student's t to 0.5 % from 8 degrees of freedom on.
         t = 1.96 + 2.72 / freedom
-        significant = explained >= t.square() / (t.square() + freedom)
+        significant = varies & (explained >= t.square() / (t.square() + freedom))
         moved = (every.amax(dim=0) - every.amin(dim=0)) * pairs / count
-        spread = self._stats.spread.mean(0)[:, None, None].to(moved.device)
-        enough = moved >= self.parameters["change"] * spread
+        enough = moved >= self.parameters["change"]
         good = significant & enough & (slope > 0) & (slope <= _STEEPEST)
-        return slope.where(good, 1.0).float().to(fine.device)
+        return slope.where(good, 1.0)
 
 
 def _agreement(fine: Tensor, coarse: Tensor, floor: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from ..grid import Transform, Window
 
 Array = NDArray[np.float32]
 _REACH = 2  # source pixels that the cubic kernel needs on either side
+_ROWS = 8  # at a time, so that what is added up stays in the cache
 
 
 def lies_straight(source: Transform, target: Transform) -> bool:
@@ -91,20 +92,30 @@ def interpolate(
     Returns:
         (bands, len(rows), len(cols)); NaN outside the source.
     """
-    found = _along(_along(values, _cubic(cols), part[1], 2), _cubic(rows), part[0], 1)
+    found = _both_ways(values, _cubic(rows), _cubic(cols), part)
     edge = [_at_edge(at, size) for at, size in zip((rows, cols), shape)]
     if edge[0].any() or edge[1].any():
-        down, across = _linear(rows, shape[0]), _linear(cols, shape[1])
-        linear = _along(_along(values, across, part[1], 2), down, part[0], 1)
+        linear = _both_ways(values, _linear(rows, shape[0]), _linear(cols, shape[1]), part)
         found = np.where(edge[0][:, None] | edge[1][None, :], linear, found)
-    out = found.astype(np.float32)
     for axis, (at, size) in enumerate(zip((rows, cols), shape)):
         outside = (at < 0) | (at > size)
-        out[(slice(None), outside) if axis == 0 else (slice(None), slice(None), outside)] = np.nan
-    return out
+        found[(slice(None), outside) if axis == 0 else (slice(None), slice(None), outside)] = np.nan
+    return found
 
 
 Taps = list[tuple[NDArray[np.int64], NDArray[np.float64]]]  # source pixels and their weights
+
+
+def _both_ways(values: Array, down: Taps, across: Taps, part: tuple[slice, slice]) -> Array:
+    """Interpolate along columns, then rows: (bands, rows, cols) float32."""
+    wide = _along(values, across, part[1], 2)
+    rows = len(down[0][0])
+    out = np.empty((len(values), rows, wide.shape[2]), dtype=np.float32)
+    for first in range(0, rows, _ROWS):
+        piece = slice(first, first + _ROWS)
+        taps = [(at[piece], weight[piece]) for at, weight in down]
+        out[:, piece] = _along(wide, taps, part[0], 1)
+    return out
 
 
 def _along(values: NDArray, taps: Taps, part: slice, axis: int) -> NDArray[np.float64]:

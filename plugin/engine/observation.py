@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -197,7 +198,13 @@ class _Search:
         enough = torch.isfinite(f[0])
         if int(enough.sum()) < self.fewest:
             return -1.0
+        if enough.all():
+            return _explained(_standard(f), self._standard_coarse)
         return multiple_correlation(f[:, enough], self._coarse[:, enough])
+
+    @cached_property
+    def _standard_coarse(self) -> Tensor:
+        return _standard(self._coarse)
 
 
 def multiple_correlation(fine: Tensor, coarse: Tensor) -> float:
@@ -210,12 +217,17 @@ def multiple_correlation(fine: Tensor, coarse: Tensor) -> float:
     Returns:
         Adjusted for what as many bands of noise would explain; -1 where all bands are constant.
     """
-    f, c = _standard(fine), _standard(coarse)
-    if not len(f) or not len(c):
+    return _explained(_standard(fine), _standard(coarse))
+
+
+def _explained(fine: Tensor, coarse: Tensor) -> float:
+    """``multiple_correlation`` of what ``_standard`` made."""
+    if not len(fine) or not len(coarse):
         return -1.0
-    values, vectors = torch.linalg.eigh(f @ f.T)
+    values, vectors = torch.linalg.eigh(fine @ fine.T)
     kept = values > _ALIKE
-    explained = ((vectors[:, kept].T @ f @ c.T).square() / values[kept, None]).sum(dim=0)
+    shared = vectors[:, kept].T @ (fine @ coarse.T)
+    explained = (shared.square() / values[kept, None]).sum(dim=0)
     freedom = fine.shape[1] - 1
     missing = (1 - explained) * freedom / (freedom - int(kept.sum()))
     return float((1 - missing).clamp(min=0).sqrt().mean())

@@ -99,7 +99,7 @@ def transform_of(dataset: DatasetReader) -> Transform:
 
 def info_of(source: RasterSource, dataset: DatasetReader, fine: DatasetReader) -> RasterInfo:
     """What the checks want to know of an image beside the fine image."""
-    extent, pixel = _in_crs_of(dataset, fine)
+    (extent, pixel), crs = _in_crs_of(dataset, fine), dataset.crs
     return RasterInfo(
         label=source.label,
         width=dataset.width,
@@ -112,7 +112,9 @@ def info_of(source: RasterSource, dataset: DatasetReader, fine: DatasetReader) -
         extent=extent,
         pixel=pixel,
         same_crs=not dataset.crs or not fine.crs or dataset.crs == fine.crs,
-        unit=_unit_metres(dataset.crs),
+        unit=(METRES_PER_DEGREE if crs.is_geographic else crs.linear_units_factor[1])
+        if crs
+        else None,
     )
 
 
@@ -122,12 +124,6 @@ def crs_name(crs: CRS | None) -> str:
         return ""
     text = crs.to_string()
     return text.split('"')[1] if '"' in text else text
-
-
-def _unit_metres(crs: CRS | None) -> float | None:
-    if not crs:
-        return None
-    return METRES_PER_DEGREE if crs.is_geographic else crs.linear_units_factor[1]
 
 
 def _in_crs_of(

@@ -31,7 +31,7 @@ from typing import Any, TextIO
 
 PROTOCOL = 1
 _REQUIRED = ("torch", "rasterio", "numpy")
-_OPTIONAL = ("numba",)
+_OPTIONAL = ("numba", "safetensors")
 _GRACE = 5.0  # seconds that a job may take to end after QGIS is gone
 _HEARTBEAT = 2.0  # seconds between signs of life while a job runs
 

@@ -38,7 +38,8 @@ from .runtime_watch import RuntimeWatch
 from .train_form import TrainForm
 
 _DEBOUNCE_MS = 300
-_MODELS = ("model", "model_before")  # in the metrics; the rest are the simple answers
+# In the metrics; the rest are the simple answers.
+_MODELS = {"model": "Model", "model_before": "Model before this training"}
 
 
 class TrainDialog(QDialog):
@@ -97,6 +98,9 @@ class TrainDialog(QDialog):
         self.close_button.setToolTip(self.tr("Close the window; a running training goes on"))
         buttons = QHBoxLayout()
         buttons.addWidget(self.progress, 1)
+        kept = self.progress.sizePolicy()
+        kept.setRetainSizeWhenHidden(True)
+        self.progress.setSizePolicy(kept)
         for button in (self.run, self.cancel, self.close_button):
             button.setAutoDefault(False)  # Enter in a field must not start anything
             buttons.addWidget(button)
@@ -249,9 +253,10 @@ def metrics_html(metrics: Mapping[str, Mapping[str, float]]) -> str:
     if own is None:
         return ""
     rows = [(answer, found["rmse"]) for answer, found in metrics.items() if "rmse" in found]
+    rows.sort(key=lambda row: row[0] not in _MODELS)
     trivial = [(value, name.replace("_", " ")) for name, value in rows if name not in _MODELS]
     lines = [
-        f"<tr><td>{escape(answer.replace('_', ' ').capitalize())}</td>"
+        f"<tr><td>{escape(_MODELS.get(answer) or answer.replace('_', ' ').capitalize())}</td>"
         f"<td align='right'>&nbsp;{value:.4g}</td></tr>"
         for answer, value in rows
     ]

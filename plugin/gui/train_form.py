@@ -79,6 +79,7 @@ class TrainForm(QWidget):
         self.notes.setPlaceholderText(self.tr("Sensors, place, source; goes into the model file"))
         self.seed.setRange(0, 2**31 - 1)
         self.resume.setChecked(True)
+        self.from_project.setAutoDefault(False)  # Enter in a field must not start anything
         self.table.setMinimumHeight(130)
         self.set_devices([])
         layout = QVBoxLayout(self)

@@ -10,19 +10,18 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from qgis.core import (
-    QgsProcessingAlgorithm,
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
     QgsProcessingOutputNumber,
     QgsProcessingOutputString,
 )
-from qgis.PyQt.QtGui import QIcon
 
 from ...models.cards import Card
 from ...models.errors import CancelledError, FusionError
+from .algorithm import WorkerAlgorithm
 from .help import help_html, paper_url
-from .parameters import ICON, OUTPUT, REPORT, definitions, number_outputs, tr
+from .parameters import OUTPUT, REPORT, definitions, number_outputs, tr
 
 if TYPE_CHECKING:
     from ..job import Job
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from .road import Teller
 
 
-class CardAlgorithm(QgsProcessingAlgorithm):
+class CardAlgorithm(WorkerAlgorithm):
     """Toolbox entry of one fusion method; all it shows comes from the card."""
 
     def __init__(self, card: Card) -> None:
@@ -67,24 +66,12 @@ class CardAlgorithm(QgsProcessingAlgorithm):
     def tags(self) -> list[str]:
         return [*self._card.tags, self._card.id, "RasterFuse"]
 
-    def icon(self) -> QIcon:
-        return QIcon(str(ICON))
-
-    def svgIconPath(self) -> str:
-        return str(ICON)
-
     def initAlgorithm(self, configuration: Any = None) -> None:
         for definition in definitions(self._card):
             self.addParameter(definition)
         for name, label in number_outputs(self._card).items():
             self.addOutput(QgsProcessingOutputNumber(name, label))
         self.addOutput(QgsProcessingOutputString(REPORT, tr("Report (JSON)")))
-
-    def canExecute(self) -> tuple[bool, str]:
-        from .readiness import known_obstacle
-
-        obstacle = known_obstacle()
-        return not obstacle, obstacle
 
     def checkParameterValues(
         self, parameters: dict[str, Any], context: QgsProcessingContext

@@ -5,21 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from qgis.core import (
-    QgsProcessingAlgorithm,
     QgsProcessingContext,
     QgsProcessingFeedback,
     QgsProcessingOutputBoolean,
     QgsProcessingOutputString,
     QgsProcessingParameterBoolean,
 )
-from qgis.PyQt.QtGui import QIcon
 
-from .parameters import ICON, tr
+from .algorithm import Algorithm
+from .parameters import tr
 
 CHECK, READY, DIAGNOSTICS = "CHECK", "READY", "DIAGNOSTICS"
 
 
-class RuntimeStatusAlgorithm(QgsProcessingAlgorithm):
+class RuntimeStatusAlgorithm(Algorithm):
     """Answers at once from what is known; with CHECK it asks the worker's Python."""
 
     def createInstance(self) -> RuntimeStatusAlgorithm:
@@ -51,12 +50,6 @@ class RuntimeStatusAlgorithm(QgsProcessingAlgorithm):
 
     def tags(self) -> list[str]:
         return ["RasterFuse", "diagnostics", "worker", "torch", "GPU"]
-
-    def icon(self) -> QIcon:
-        return QIcon(str(ICON))
-
-    def svgIconPath(self) -> str:
-        return str(ICON)
 
     def initAlgorithm(self, configuration: Any = None) -> None:
         check = QgsProcessingParameterBoolean(CHECK, tr("Check: start the worker's Python"), False)

@@ -9,18 +9,17 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from qgis.core import (
-    QgsProcessingAlgorithm,
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
     QgsProcessingOutputNumber,
     QgsProcessingOutputString,
 )
-from qgis.PyQt.QtGui import QIcon
 
 from ...models.errors import CancelledError, FusionError
+from .algorithm import WorkerAlgorithm
 from .help import escape
-from .parameters import ICON, OUTPUT, REPORT, tr
+from .parameters import OUTPUT, REPORT, tr
 
 if TYPE_CHECKING:
     from ..training_job import TrainingJob
@@ -30,7 +29,7 @@ MODEL = "MODEL"
 _ANSWERS = ("model", "copy_fine", "fine_plus_change", "fine_plus_mean_change")
 
 
-class TrainAlgorithm(QgsProcessingAlgorithm):
+class TrainAlgorithm(WorkerAlgorithm):
     """Pairs images by date and trains; the result is a method of its own."""
 
     def __init__(self) -> None:
@@ -73,12 +72,6 @@ class TrainAlgorithm(QgsProcessingAlgorithm):
     def tags(self) -> list[str]:
         return ["RasterFuse", "training", "network", "fine-tune", "deep learning", "fusion"]
 
-    def icon(self) -> QIcon:
-        return QIcon(str(ICON))
-
-    def svgIconPath(self) -> str:
-        return str(ICON)
-
     def initAlgorithm(self, configuration: Any = None) -> None:
         from .train_parameters import definitions
 
@@ -89,12 +82,6 @@ class TrainAlgorithm(QgsProcessingAlgorithm):
             label = tr("RMSE on images kept aside: {0}").format(answer.replace("_", " "))
             self.addOutput(QgsProcessingOutputNumber(_rmse_name(answer), label))
         self.addOutput(QgsProcessingOutputString(REPORT, tr("Report (JSON)")))
-
-    def canExecute(self) -> tuple[bool, str]:
-        from .readiness import known_obstacle
-
-        obstacle = known_obstacle()
-        return not obstacle, obstacle
 
     def checkParameterValues(
         self, parameters: dict[str, Any], context: QgsProcessingContext

@@ -30,7 +30,7 @@ def search(features, usable, window, count, limit):
     radius, places = window
     similar = find_neighbours(
         torch.from_numpy(features), torch.from_numpy(usable),
-        Window(radius, torch.tensor(places)), count, limit, "triton",
+        Window(radius, ((1, radius),), torch.tensor(places)), count, limit, "triton",
     )  # fmt: skip
     return similar.place.numpy(), similar.score.numpy()
 

@@ -142,3 +142,38 @@ def test_of_equally_similar_pixels_the_nearer_are_found(backend):
     similar = find_neighbours(features, usable, search_window(4), 7, float("inf"), backend)
     for (row, col), wanted in brute_force(features.numpy(), usable.numpy(), 4, 7, np.inf).items():
         assert set(similar.place[:, row, col].tolist()) == {place for _, _, place in wanted}
+
+
+def _agree(features, usable, window, count, limit):
+    """That both back-ends find the same places but for ties in the last digit."""
+    found, wanted = (
+        find_neighbours(features, usable, window, count, limit, backend) for backend in BACKENDS
+    )
+    torch.testing.assert_close(found.found.sum(dim=0), wanted.found.sum(dim=0))
+    scores = [similar.score.sort(dim=0).values for similar in (found, wanted)]
+    torch.testing.assert_close(*scores, rtol=1e-5, atol=1e-5)
+    alike = found.place.sort(dim=0).values == wanted.place.sort(dim=0).values
+    assert alike.float().mean() > 0.999
+
+
+@pytest.mark.parametrize("limit", [0.7, float("inf")])
+def test_the_sparse_window_over_many_rows_and_columns(limit):
+    rng = np.random.default_rng(6)
+    features = torch.from_numpy(rng.normal(0, 0.5, (4, 92, 181)).astype("float32"))
+    usable = torch.from_numpy(rng.random((92, 181)) > 0.1)
+    _agree(features, usable, search_window(16, sparse=True), 12, limit)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 30.0, 1e5], ids=["a lake", "wide", "far outliers"])
+def test_features_of_any_size(scale):
+    """Differences far below and far above what the rough scores tell apart."""
+    rng = np.random.default_rng(7)
+    features = torch.from_numpy(rng.normal(0, scale, (3, 30, 31)).astype("float32"))
+    features[:, ::7] *= 0.001
+    _agree(features, torch.ones(30, 31, dtype=torch.bool), search_window(8), 15, float("inf"))
+
+
+def test_nearly_no_pixel_is_usable():
+    rng = np.random.default_rng(8)
+    features = torch.from_numpy(rng.random((5, 40, 40)).astype("float32"))
+    _agree(features, torch.from_numpy(rng.random((40, 40)) > 0.97), search_window(9), 20, 0.9)

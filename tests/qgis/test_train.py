@@ -238,5 +238,5 @@ def test_pixels_of_another_size_than_trained_on_are_warned_of_with_the_numbers(
     given = small_scene.spatiotemporal(OUTPUT="TEMPORARY_OUTPUT")
     assert algorithm.prepare(given, QgsProcessingContext(), feedback)
     said = " ".join(feedback.warnings)
-    assert "measure 30 m; Fields of 2024 is made for pixels of 10 to 10 m" in said
+    assert "measure 30 m; Fields of 2024 is made for pixels of 10 m" in said
     assert "8.0 times as large as the fine ones; Fields of 2024 is made for 20 to 30" in said

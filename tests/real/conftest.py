@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools" / "evaluate"))
 
 
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of the real scenes."""
-    from evaluate import DATA
+    from tasks import DATA
 
     if not DATA.is_dir():
         pytest.skip(f"The real scenes are not in {DATA}; RASTERFUSE_DATA says where else.")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from evaluate import BOREAS, BOREAS_BORDER, BOREAS_TASKS, boreas_job, read, run
+from boreas import BOREAS, BOREAS_BORDER, BOREAS_TASKS, boreas_job
 from rasterfuse.plugin.engine.metrics import rmse
+from tasks import read, run
 
 pytestmark = pytest.mark.usefixtures("data")
 

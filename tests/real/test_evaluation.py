@@ -4,29 +4,63 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import evaluate
+import boreas
+import landscapes
+import pytest
 from rasterfuse.models.cards import load_cards
 
 
+def cells_of(section, first):
+    """The rows of a table whose first cell is given."""
+    lines = [line.strip("| ").split(" | ") for line in section.splitlines()]
+    return [line for line in lines if line[0] == first]
+
+
+@pytest.fixture(scope="module")
+def small():
+    return replace(landscapes.LANDSCAPES[0], name="Small", clouds=0.1)
+
+
 def test_a_missing_real_scene_is_left_out_with_the_reason(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate, "BOREAS", tmp_path / "nowhere")
-    section = evaluate.boreas(tmp_path)
+    monkeypatch.setattr(boreas, "BOREAS", boreas.DATA / "nowhere")
+    section = boreas.section(tmp_path, tmp_path)
     assert "Left out: the scene is not part of this repository" in section
     assert "RASTERFUSE_DATA" in section
 
 
-def test_a_simulated_landscape_is_answered_by_every_method(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate, "LANDSCAPE_SIZE", 96)
-    landscape = replace(evaluate.LANDSCAPES[0], name="Small", clouds=0.1)
-    section = evaluate.simulated(tmp_path, (landscape,))
-    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if "| before" in line]
-    answers = {(pairs, name): float(error) for pairs, name, error, *_ in rows}
+def test_a_simulated_landscape_is_answered_by_every_method(tmp_path, small):
+    section = landscapes.section(tmp_path, tmp_path / "pictures", (small,), 96)
+    errors = {
+        pairs: {row[1]: float(row[2].rstrip(" †")) for row in cells_of(section, pairs)}
+        for pairs in ("before", "before & after")
+    }
     cards = [card for card in load_cards().values() if card.family == "spatiotemporal"]
     names = {card.name for card in cards}
     names |= {f"{name}, fast mode" for name in ("STARFM", "ESTARFM", "Fit-FC", "FSDAF")}
-    assert {name for pairs, name in answers if pairs == "before & after"} == names
+    assert set(errors["before & after"]) == names
     # One pair is too few for ESTARFM.
-    without = names - {"ESTARFM", "ESTARFM, fast mode"}
-    assert {name for pairs, name in answers if pairs == "before"} == without
+    assert set(errors["before"]) == names - {"ESTARFM", "ESTARFM, fast mode"}
     # Spring to autumn: any fusion is better than the image of spring.
-    assert answers["before", "STARFM"] < answers["before", "Copy of the fine reference"]
+    assert errors["before"]["STARFM"] < errors["before"]["Copy of the fine reference"]
+
+
+def test_what_is_worse_than_a_trivial_answer_is_marked_and_shown(tmp_path, small):
+    section = landscapes.section(tmp_path, tmp_path / "pictures", (small,), 96)
+    rows = cells_of(section, "before")
+    trivial = ("Copy of the fine reference", "Fine plus coarse change", "Fine plus mean change")
+    best = min(float(row[2]) for row in rows if row[1] in trivial)
+    for row in rows:
+        worse = float(row[2].rstrip(" †")) > best and row[1] not in trivial
+        assert row[2].endswith("†") == worse
+    pictures = sorted((tmp_path / "pictures").glob("*.png"))
+    assert len(pictures) >= 8
+    assert all(f"({path.parent.name}/{path.name})" in section for path in pictures)
+
+
+def test_coarse_images_get_worse_step_by_step(tmp_path, small):
+    section = landscapes.noise_section(tmp_path, (small,), 96)
+    [errors] = cells_of(section, "Fine plus coarse change")
+    clean, *_, worst = (float(error.rstrip(" †")) for error in errors[1:])
+    assert len(errors) == 1 + len(landscapes.NOISES)
+    assert clean < worst
+    assert cells_of(section, "*Best trivial answer*")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import rasterio
-from evaluate import BOREAS, BOREAS_BORDER, DATA, boreas_job, read, run
+from boreas import BOREAS, BOREAS_BORDER, boreas_job
 from rasterio.warp import Resampling, reproject
+from tasks import DATA, read, run
 
 pytestmark = pytest.mark.usefixtures("data")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-WORKER_ONLY = {"torch", "rasterio", "numba", "triton"}
+WORKER_ONLY = {"torch", "rasterio", "numba", "triton", "safetensors"}
 QGIS_ONLY = {"qgis", "osgeo", "processing", "PyQt5", "PyQt6", "sip"}
 PLAIN = (
     "models.errors", "models.catalogue", "models.cards", "models.model_file", "models.trained",

@@ -122,7 +122,9 @@ def test_all_that_the_lock_holds_is_pinned_for_every_python_from_3_10():
     assert plan.pinned(text, "pip") in lines
 
 
-PACKAGES = {"torch": None, "rasterio": None, "numpy": "2.4.6", "numba": None}
+PACKAGES = {
+    "torch": None, "rasterio": None, "numpy": "2.4.6", "numba": None, "safetensors": "0.8.0",
+}  # fmt: skip
 
 
 def test_what_an_interpreter_lacks_is_one_line_for_a_shell():
@@ -134,7 +136,7 @@ def test_where_the_system_guards_its_python_the_line_makes_an_environment():
     hello = {"packages": PACKAGES, "externally_managed": True}
     assert plan.command_line("/usr/bin/python3", hello) == (
         '"/usr/bin/python3" -m venv ~/rasterfuse-python && ~/rasterfuse-python/bin/python -m pip '
-        'install "torch>=2.4" rasterio numpy numba'
+        'install "torch>=2.4" rasterio numpy numba safetensors'
     )
 
 

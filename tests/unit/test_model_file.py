@@ -202,7 +202,7 @@ def test_a_model_is_a_method_of_its_own_beside_the_one_it_was_made_of(models_fol
     )
     assert card.weights["path"] == str(path)
     assert card.summary == "RasterFuse Net, trained on Landsat 8 and MODIS."
-    for fact in ("two days of fields", "CC-BY-4.0", "2024-07-15", "rmse 0.012 (copy_fine 0.02)"):
+    for fact in ("two days of fields", "CC-BY-4.0", "2024-07-15", "rmse 0.012 (copy fine 0.02)"):
         assert fact in card.description
     assert card.ratio == {"min": 8.0, "max": 16.0}
     path.unlink()

@@ -14,12 +14,18 @@ from typing import Any
 
 TORCH_INDEX = "https://download.pytorch.org/whl/"
 LOCK = Path(__file__).with_name("lock.txt")
-LIBRARIES = ("rasterio", "numpy", "numba")
+LIBRARIES = ("rasterio", "numpy", "numba", "safetensors")
 OLDEST_PYTHON = (3, 10)
 BEST_PYTHON = (3, 12)
 OWN_ENVIRONMENT = "~/rasterfuse-python"
 # Of one's own Python, as the line to copy names them.
-REQUIREMENTS = {"torch": "torch>=2.4", "rasterio": "rasterio", "numpy": "numpy", "numba": "numba"}
+REQUIREMENTS = {
+    "torch": "torch>=2.4",
+    "rasterio": "rasterio",
+    "numpy": "numpy",
+    "numba": "numba",
+    "safetensors": "safetensors",
+}
 
 
 @dataclass(frozen=True)
