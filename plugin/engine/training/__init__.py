@@ -98,7 +98,7 @@ class _Training:
             )
         network.load_state_dict(weights)
         after = score(network, aside)
-        # The truth of simulated scenes has no noise, so they cannot tell that the intervals are wide.
+        # The truth of simulated scenes has no noise, so it cannot say that intervals are too wide.
         more = after.calibration if series else max(after.calibration, 0.0)
         network.calibration.fill_(float(network.calibration) + more)
         report = self._report(trainer, before, after, series, str(device))
