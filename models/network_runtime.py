@@ -3,39 +3,60 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from .errors import InputError
 
+
+class Network(Protocol):
+    """What is asked of a network, a ``torch.nn.Module``.
+
+    Attributes:
+        channels: Of the planes that it takes.
+        scalars: How many it takes of every sample.
+    """
+
+    channels: int
+    scalars: int
+
+    def __call__(self, planes: Tensor, scalars: Tensor) -> Tensor:
+        """(samples, answers, rows, cols) from (samples, channels, rows, cols)."""
+
+    def eval(self) -> Any: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+
 Run = Callable[[Tensor, Tensor], Tensor]
 
-BACKENDS = ("auto", "openvino", "torch")
+_NAMES = ("auto", "numba", "openvino", "torch", "triton")  # numba and triton are of other methods
 
 
 def runner(
-    network: nn.Module, device: torch.device, wanted: str, reduced: bool = False
+    network: Network, device: torch.device, wanted: str, reduced: bool = False
 ) -> tuple[str, Run]:
     """Make a network ready to run.
 
     Args:
         network: On that device; takes planes and scalars.
         device: Where the tensors will be.
-        wanted: ``auto``, ``openvino`` or ``torch``; the names of other methods' back-ends mean
-            ``auto``.
+        wanted: ``auto``, ``openvino`` or ``torch``; those of other methods mean ``auto``.
         reduced: Compute with bfloat16, where that is faster.
 
     Returns:
         Name of the back-end, and what runs the network without gradients.
 
     Raises:
-        InputError: OpenVINO was asked for and cannot run here.
+        InputError: There is no such back-end, or it cannot run here.
     """
-    network = network.eval().to(memory_format=torch.channels_last)
+    if wanted not in _NAMES:
+        raise InputError(f"There is no back-end {wanted!r}. Choose one of: {', '.join(_NAMES)}.")
+    network.eval()
     library = None
     if wanted != "torch" and device.type == "cpu":
         library = _openvino()
@@ -56,7 +77,11 @@ def _openvino() -> Any:
         return None
 
 
-def _with_torch(network: nn.Module, device: torch.device, reduced: bool) -> Run:
+def _with_torch(network: Network, device: torch.device, reduced: bool) -> Run:
+    for tensor in network.parameters():
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+
     def run(planes: Tensor, scalars: Tensor) -> Tensor:
         precision = torch.autocast(device.type, torch.bfloat16) if reduced else nullcontext()
         with torch.inference_mode(), precision:
@@ -65,13 +90,10 @@ def _with_torch(network: nn.Module, device: torch.device, reduced: bool) -> Run:
     return run
 
 
-def _with_openvino(library: Any, network: nn.Module, reduced: bool) -> Run:
-    channels, scalars = (network.shapes[name] for name in ("channels", "scalars"))
-    example = torch.zeros(2, channels, 32, 32), torch.zeros(2, scalars)
+def _with_openvino(library: Any, network: Network, reduced: bool) -> Run:
+    example = torch.zeros(2, network.channels, 32, 32), torch.zeros(2, network.scalars)
     with torch.no_grad():
-        graph = library.convert_model(
-            network.to(memory_format=torch.contiguous_format), example_input=example
-        )
+        graph = library.convert_model(network, example_input=example)
     compiled = library.Core().compile_model(
         graph,
         "CPU",

@@ -104,7 +104,8 @@ class Job:
         harmonise: Fit the coarse images' radiometry to the fine one's, per band: ``auto`` (only
             when the units clearly differ), ``always`` or ``never``.
         coregister: ``auto`` moves coarse images that lie off the fine ones, ``never`` does not.
-        backend: Kernel of the windowed search: ``auto``, ``numba``, ``torch`` or ``triton``.
+        backend: What runs a method's loops (``numba``, ``torch``, ``triton``) or its network
+            (``openvino``, ``torch``); ``auto`` takes the fastest that is there.
         limits: Memory, tile and thread limits.
         model_file: Path of the model file, for a model that is not part of RasterFuse.
     """

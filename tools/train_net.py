@@ -18,7 +18,7 @@ from typing import Any
 from rasterfuse.plugin.engine import training
 from rasterfuse.plugin.training_job import TrainingJob
 
-SEED, STEPS, PATCH, BATCH = 1, 3000, 80, 32
+SEED, STEPS, PATCH, BATCH = 1, 2000, 80, 24
 LOOKED_AT = (
     "Trained on simulated scenes only; no pixel of a real image. BOREAS 2001 was looked at while "
     "the ranges of the simulator, the loss and the experts were chosen, so its figures are "

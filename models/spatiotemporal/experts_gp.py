@@ -73,9 +73,7 @@ def learn_waves(bank: Bank, pair: ReducedPair) -> Waves:
     weight = bank.both
     whitening = _whitening(bank, pair.variance)
     frequencies, phases = _random_waves(bands)
-    seen = bank.smooth(
-        _features(bank.fine, whitening, frequencies, phases), bank.fine_known, 0.55
-    )
+    seen = bank.smooth(_features(bank.fine, whitening, frequencies, phases), bank.fine_known, 0.55)
     middle = _mean(seen, weight)
     middle[:bands] = 0
     off = (seen - middle) * weight

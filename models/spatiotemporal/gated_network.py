@@ -14,7 +14,7 @@ from torch.nn import functional
 from .network_inputs import CHANNELS, EXPERTS, PLACE, SCALARS
 
 ALIGNED = 4  # fine pixels to which a window must be aligned in the scene
-HALO = 52  # fine pixels that a pixel's answer depends on, at most
+HALO = 46  # fine pixels that a pixel's answer depends on, at most
 QUIETEST, LOUDEST = -8.0, 2.0  # logarithms of the variance
 
 _LINEAR = ("mismatch", "wide mismatch")
@@ -44,6 +44,9 @@ class GatedNetwork(nn.Module):
         deep_blocks: At a quarter.
     """
 
+    calibration: Tensor
+    channels, scalars = len(CHANNELS), len(SCALARS)
+
     def __init__(
         self, width: int = 32, deep: int = 64, blocks: int = 2, deep_blocks: int = 3
     ) -> None:
@@ -60,8 +63,9 @@ class GatedNetwork(nn.Module):
         self.gate = _zeroed(nn.Conv2d(width, len(EXPERTS) + len(_LINEAR) + 2, 1))
         self.fine = _zeroed(nn.Conv2d(width, 8, 3, padding=1))
         with torch.no_grad():
-            self.gate.bias[EXPERTS.index("D2")] = _TRUST / _QUICK
-        self.shapes = {"channels": len(CHANNELS), "scalars": len(SCALARS)}
+            trust = torch.zeros(self.gate.out_channels)
+            trust[EXPERTS.index("D2")] = _TRUST / _QUICK
+            self.gate.bias = nn.Parameter(trust)
         # Added to the log-variance, found on scenes that were kept aside.
         self.register_buffer("calibration", torch.zeros(()))
 
@@ -93,7 +97,9 @@ class GatedNetwork(nn.Module):
 
     def _answer(self, planes: Tensor, gates: Tensor, fine: Tensor) -> Tensor:
         count = len(EXPERTS)
-        believed = ((_QUICK * gates[:, :count]).softmax(dim=1) * experts(planes)).sum(dim=1, keepdim=True)
+        believed = ((_QUICK * gates[:, :count]).softmax(dim=1) * experts(planes)).sum(
+            dim=1, keepdim=True
+        )
         for number, name in enumerate(_LINEAR):
             place = PLACE[name]
             believed = believed + gates[:, count + number, None] * planes[:, place, None]

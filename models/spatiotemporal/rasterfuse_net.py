@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -12,11 +14,14 @@ from torch.nn import functional
 from ..base import FusionModel, Progress, SceneReader, Tile
 from ..errors import ModelFileError
 from ..model_file import read_model_card
-from ..network_runtime import runner
+from ..network_runtime import Run, runner
 from ..weights import load_weights
 from .gated_network import ALIGNED, GatedNetwork
 from .network_inputs import Learnt, learn
+from .pairs import nearness
 from .reduced_pair import reduce_scene
+
+_LEAST = 0.02  # standard deviations: a smaller change than this is none
 
 
 class RasterfuseNet(FusionModel):
@@ -25,7 +30,7 @@ class RasterfuseNet(FusionModel):
     Experts are estimates of the change computed on the scene itself: none, the mean, the coarse
     one, smoothed ones, and regressions on what the fine image shows. The network tells from all of
     them how far to believe each in every place, corrects the sum, and tells its own error. Several
-    pairs are weighted by the inverse of the variance so told.
+    pairs are weighted by the inverse of the variance so told, of their change and their days.
 
     Shapes and units:
         coarse_target: (bands, rows, cols), coarse image on the fine grid, the fine image's unit.
@@ -46,17 +51,25 @@ class RasterfuseNet(FusionModel):
             def part(done: float, number: int = number) -> None:
                 progress((number + done) / scene.pairs)
 
-            self._learnt.append(learn(reduce_scene(scene, number, part, moved=True)).to(self.device))
-        network = self._network().to(self.device)
-        reduced = self.parameters["precision"] == "reduced"
-        self.backend, self._run = runner(network, self.device, self.wanted_backend, reduced)
-
-    def _network(self) -> GatedNetwork:
+            self._learnt.append(
+                learn(reduce_scene(scene, number, part, moved=True)).to(self.device)
+            )
+        self._weights = self._belief(scene)
         path = (self.card.weights or {}).get("path")
         if path is None:
-            self.notes.append("There are no weights, so the smoothed coarse change was added.")
-            return GatedNetwork()
-        return load_network(path)
+            self.notes.append("There are no weights, so mostly smoothed coarse change was added.")
+        stamp = os.stat(path).st_mtime_ns if path and os.path.exists(path) else 0
+        reduced = self.parameters["precision"] == "reduced"
+        self.backend, self._run = _ready(
+            path, stamp, self.device, self.wanted_backend, reduced, torch.get_num_threads()
+        )
+
+    def _belief(self, scene: SceneReader) -> list[Tensor]:
+        """(bands,) weight of every pair: less for a larger change or a longer time."""
+        nearest = nearness(scene.days, scene.pairs, self.device)[:, 0, 0, 0]
+        sizes = [learnt.size * learnt.experts.look.scale for learnt in self._learnt]
+        least = [_LEAST * learnt.experts.look.scale for learnt in self._learnt]
+        return [near / torch.maximum(size, few) for near, size, few in zip(nearest, sizes, least)]
 
     def fuse(self, tile: Tile) -> Tensor:
         return self.answer(tile)[0]
@@ -74,7 +87,7 @@ class RasterfuseNet(FusionModel):
             fine = tile["fine_references"][number]
             valid = tile.masks["fine_references"][number].all(dim=0)
             change, variance = self._change(tile, learnt, number, valid)
-            weight = valid / variance
+            weight = valid * self._weights[number][:, None, None] / variance
             total = total + weight * (fine + change)
             doubt = doubt + weight * variance.sqrt()
             weights = weights + weight
@@ -98,7 +111,21 @@ class RasterfuseNet(FusionModel):
         )
         found = self._run(planes, scalars)[:, :, top : top + rows, left : left + cols]
         scale = learnt.scale[:, None, None]
-        return found[:, 0] * scale, found[:, 1].exp() * scale.square()
+        mean = learnt.mean * learnt.experts.look.scale
+        change = torch.where(learnt.plain[:, None, None], mean[:, None, None], found[:, 0] * scale)
+        return change, found[:, 1].exp() * scale.square()
+
+
+@lru_cache(maxsize=2)
+def _ready(
+    path: str | None, stamp: int, device: torch.device, wanted: str, reduced: bool, threads: int
+) -> tuple[str, Run]:
+    """A network ready to run; a worker that does several jobs makes it once.
+
+    ``stamp`` and ``threads`` only tell when another one is needed.
+    """
+    network = GatedNetwork() if path is None else load_network(path)
+    return runner(network.to(device), device, wanted, reduced)
 
 
 def load_network(path: str) -> GatedNetwork:

@@ -192,7 +192,10 @@ def test_openvino_gives_what_torch_gives():
     assert name == "openvino"
     _, other = runner(network, device, "torch")
     for bands in (3, 1, 2):
-        found, expected = run(planes[:bands], scalars[:bands]), other(planes[:bands], scalars[:bands])
+        found, expected = (
+            run(planes[:bands], scalars[:bands]),
+            other(planes[:bands], scalars[:bands]),
+        )
         # In standard deviations of an image; 1e-3 of reflectance is more.
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 

@@ -32,6 +32,7 @@ IsCancelled = Callable[[], bool]
 _BATCH = 32
 _RATE, _GENTLE_RATE = 2e-3, 5e-4  # from random weights, and from trained ones
 _SCENES, _SCENES_ASIDE, _EVERY = 160, 16, 4  # simulated; steps after which one is replaced
+_THREADS = 2  # that draw scenes
 _STATE = ".training"  # what the name of the state on disk ends with
 
 
@@ -83,7 +84,7 @@ class _Training:
         device = choose_device(job.device)
         torch.manual_seed(job.seed)
         network, known = _network(job, card.weights)
-        network = network.to(device, memory_format=torch.channels_last)
+        network.to(device)
         with ExitStack() as stack:
             simulated = stack.enter_context(self._simulated())
             series = self._read()
@@ -97,7 +98,9 @@ class _Training:
             )
         network.load_state_dict(weights)
         after = score(network, aside)
-        network.calibration.fill_(float(network.calibration) + after.calibration)
+        # The truth of simulated scenes has no noise, so it cannot say that intervals are too wide.
+        more = after.calibration if series else max(after.calibration, 0.0)
+        network.calibration.fill_(float(network.calibration) + more)
         report = self._report(trainer, before, after, series, str(device))
         save(job, network, report, series)
         remove_checkpoint(self._state)
@@ -109,7 +112,7 @@ class _Training:
     @contextmanager
     def _simulated(self) -> Iterator[Simulated]:
         count = _SCENES if self._job.simulate else 0
-        with Simulated(self._job.seed, count, _EVERY) as simulated:
+        with Simulated(self._job.seed, count, _EVERY, _THREADS) as simulated:
             yield simulated
 
     def _read(self) -> Series | None:
@@ -139,8 +142,7 @@ class _Training:
 
     def _told(self, trainer: Trainer, found: Score) -> None:
         """After a validation: keep the state, tell how far it is."""
-        checkpoint = trainer.checkpoint()
-        checkpoint.state["job"] = _identity(self._job)
+        checkpoint = trainer.checkpoint({"job": _identity(self._job)})
         os.makedirs(os.path.dirname(os.path.abspath(self._state)), exist_ok=True)
         write_checkpoint(self._state, checkpoint)
         step, train, validation = trainer.reached.curve[-1]

@@ -41,13 +41,13 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-        tensors = (self.planes, self.scalars, self.change, self.known)
-        return Batch(*(tensor.to(device) for tensor in tensors), self.bands)
+        return Batch(
+            self.planes.to(device), self.scalars.to(device), self.change.to(device),
+            self.known.to(device), self.bands,
+        )  # fmt: skip
 
 
-def draw_batch(
-    samples: Sequence[Sample], size: int, patch: int, rng: np.random.Generator
-) -> Batch:
+def draw_batch(samples: Sequence[Sample], size: int, patch: int, rng: np.random.Generator) -> Batch:
     """Draw a batch.
 
     Args:
@@ -63,7 +63,8 @@ def draw_batch(
         # A scene of fewer bands lends some of them twice.
         chosen = np.resize(rng.permutation(sample.bands), bands)
         parts.append(_turned(*_patch(sample, chosen, patch, rng), rng))
-    return Batch(*(torch.cat(tensors) for tensors in zip(*parts)), bands)
+    planes, scalars, change, known = (torch.cat(tensors) for tensors in zip(*parts))
+    return Batch(planes, scalars, change, known, bands)
 
 
 def _patch(
@@ -113,4 +114,9 @@ def _turned(
     for place, sign in zip(_COMPONENTS, others):
         factors[:, place] = sign  # the sign of a component means nothing
     scalars[:, SIGNED_SCALAR] *= whole
-    return planes * factors[:, :, None, None], scalars, change[:, 0] * whole[:, None, None], known[:, 0]
+    return (
+        planes * factors[:, :, None, None],
+        scalars,
+        change[:, 0] * whole[:, None, None],
+        known[:, 0],
+    )

@@ -35,7 +35,9 @@ def write_checkpoint(path: str, checkpoint: Checkpoint) -> None:
         OutputError: It cannot be written.
     """
     part = f"{path}.part"
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+    whole = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()
+    }
     try:
         safetensors.torch.save_file(whole, part, {_KEY: json.dumps(checkpoint.state)})
         os.replace(part, path)
@@ -51,7 +53,8 @@ def read_checkpoint(path: str) -> Checkpoint | None:
     try:
         with safe_open(path, "pt") as file:
             state = json.loads((file.metadata() or {})[_KEY])
-            return Checkpoint({name: file.get_tensor(name) for name in file.keys()}, state)
+            names = list(file.keys())
+            return Checkpoint({name: file.get_tensor(name) for name in names}, state)
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
 

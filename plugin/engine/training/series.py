@@ -107,10 +107,8 @@ def _fusion_job(job: TrainingJob) -> Job:
     )
 
 
-def _areas(
-    shape: tuple[int, int], ratio: float, share: float
-) -> Iterator[tuple[Window, bool]]:
-    """Windows and whether they are kept aside: those beyond a line, but the ones that it crosses."""
+def _areas(shape: tuple[int, int], ratio: float, share: float) -> Iterator[tuple[Window, bool]]:
+    """Windows on both sides of a line, and whether they lie beyond it, hence are kept aside."""
     rows, cols = shape
     side = int(min(max(_CELLS * ratio, _LEAST), _MOST))
     long = cols if cols >= rows else rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
@@ -14,12 +15,14 @@ Draw = Callable[[np.random.Generator], TrainingScene]
 
 # Larger changes and not quite as bad coarse images as the simulator draws by itself: what is fused
 # has usually changed. Chosen with a look at BOREAS 2001, as the note in the model card says.
-_RANGES = {
+_RANGES: dict[str, Any] = {
     "change": (0.2, 2.5),
     "date_noise": (0.01, 0.8),
-    "date_bias": (0.02, 0.3),
+    "date_bias": (0.01, 0.15),
     "common_noise": (0.03, 0.7),
-    "misled": 0.04,
+    "misled": 0.02,
+    "hazy": 0.08,
+    "bend": (0.0, 0.15),
 }
 
 

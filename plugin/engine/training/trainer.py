@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....models.errors import CancelledError, FusionError
+from ....models.errors import FusionError
 from ....models.spatiotemporal.gated_network import GatedNetwork
 from ..device import empty_cache, ran_out_of_memory
 from .batches import Batch
@@ -90,9 +90,7 @@ class Trainer:
         self._validation = validation
         self._device = next(network.parameters()).device
         self._rng = np.random.default_rng(plan.seed)
-        self._optimiser = torch.optim.AdamW(
-            network.parameters(), lr=plan.rate, weight_decay=_DECAY
-        )
+        self._optimiser = torch.optim.AdamW(network.parameters(), lr=plan.rate, weight_decay=_DECAY)
         self._mean = {name: value.clone() for name, value in network.state_dict().items()}
         self._best: dict[str, Tensor] = {}
         self._lost: list[float] = []
@@ -224,8 +222,8 @@ class Trainer:
 
     # --- state --------------------------------------------------------------------------------
 
-    def checkpoint(self) -> Checkpoint:
-        """All that is needed to go on from here."""
+    def checkpoint(self, more: Mapping[str, Any]) -> Checkpoint:
+        """All that is needed to go on from here, and more that is to be remembered."""
         tensors = {f"weights.{k}": v for k, v in self.network.state_dict().items()}
         tensors.update({f"mean.{k}": v for k, v in self._mean.items()})
         tensors.update({f"best.{k}": v for k, v in self._best.items()})
@@ -233,7 +231,7 @@ class Trainer:
             tensors.update({f"optimiser.{number}.{k}": v for k, v in moments.items()})
         # A tensor must be stored under one name only.
         tensors = {name: tensor.clone() for name, tensor in tensors.items()}
-        return Checkpoint(tensors, self._state())
+        return Checkpoint(tensors, {**self._state(), **more})
 
     def _state(self) -> dict[str, Any]:
         reached = self.reached
