@@ -72,15 +72,9 @@ class RasterfuseNet(FusionModel):
         return [near / torch.maximum(size, few) for near, size, few in zip(nearest, sizes, least)]
 
     def fuse(self, tile: Tile) -> Tensor:
-        return self.answer(tile)[0]
+        return self.fuse_with_error(tile)[0]
 
-    def answer(self, tile: Tile) -> tuple[Tensor, Tensor]:
-        """Fuse one tile, and tell how far it may be off.
-
-        Returns:
-            The image and the standard deviation of its error, (bands, rows, cols) each in the fine
-            image's unit; NaN where there is no answer.
-        """
+    def fuse_with_error(self, tile: Tile) -> tuple[Tensor, Tensor]:
         total = weights = torch.zeros((), device=self.device)
         doubt = torch.zeros((), device=self.device)
         for number, learnt in enumerate(self._learnt):
