@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any, Protocol
@@ -71,6 +72,8 @@ def runner(
 
 
 def _openvino() -> Any:
+    # It would report to its makers when it is imported; without this package it cannot.
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     try:
         return importlib.import_module("openvino")
     except ImportError:
