@@ -119,8 +119,8 @@ class OutputBox(QGroupBox):
     def set_card(self, card: Card) -> None:
         """Offer the standard error where the method can tell it; the choice is kept elsewhere."""
         self._tells_error = card.tells_error
-        for widget in (self.error, self.error_file, self.places["error_output"]):
-            widget.setVisible(card.tells_error)
+        self.error.setVisible(card.tells_error)
+        self.error_file.setVisible(card.tells_error)
 
     def wants_error(self) -> bool:
         """Whether the standard error is offered and wanted."""
