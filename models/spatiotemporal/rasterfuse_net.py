@@ -14,7 +14,7 @@ from torch.nn import functional
 from ..base import FusionModel, Progress, SceneReader, Tile
 from ..errors import ModelFileError
 from ..model_file import read_model_card
-from ..network_runtime import Run, runner
+from ..network_runtime import Run, layout, runner
 from ..weights import load_weights
 from .gated_network import ALIGNED, GatedNetwork
 from .network_inputs import Learnt, learn
@@ -119,7 +119,8 @@ def _ready(
     ``stamp`` and ``threads`` only tell when another one is needed.
     """
     network = GatedNetwork() if path is None else load_network(path)
-    return runner(network.to(device), device, wanted, reduced)
+    network = network.to(memory_format=layout(device)).to(device)
+    return runner(network, device, wanted, reduced)
 
 
 def load_network(path: str) -> GatedNetwork:
