@@ -18,10 +18,10 @@ from ..grid import pixel_size
 from ..job import Job
 from ..paths import part_of, remove_part
 from . import VERSION
+from .crs import crs_name
 from .device import cache_bytes, choose_device, peak_memory_mb, ran_out_of_memory
 from .fusing import Results, TileLoop
 from .outputs import Outputs
-from .raster import crs_name
 from .resume.unfinished import Unfinished
 from .scene import Scene
 from .trust import TrustCheck
