@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from rasterfuse.models.errors import CancelledError, FusionError, InputError
 from rasterfuse.models.model_file import read_model_card
@@ -71,6 +72,22 @@ def test_a_miniature_training_lowers_the_error_and_leaves_a_model(job):
     fractions = [fraction for _, fraction in told]
     assert fractions == sorted(fractions)
     assert told[-1] == ("Done", 1.0)
+
+
+def test_the_preview_shows_the_reference_the_fused_image_and_the_truth(job):
+    pictures = []
+
+    def look(stage, fraction, detail=None):
+        if detail is not None:
+            with rasterio.open(detail["preview"]) as picture:
+                pictures.append(picture.read().astype(float))
+
+    training.run(replace(job, steps=40), look)
+    side = (pictures[-1].shape[2] - 12) // 3
+    panels = [pictures[-1][:, :, n * (side + 6) : n * (side + 6) + side] for n in range(3)]
+    off = [np.abs(panel - panels[2]).mean() for panel in panels]
+    assert off[1] < off[0]
+    assert np.ptp(panels[2]) > 100
 
 
 @pytest.mark.slow

@@ -72,11 +72,11 @@ def _write(path: str, picture: np.ndarray) -> None:
             dtype="uint8",
         ) as file:  # fmt: skip
             file.write(picture)
-    remove_preview(part)  # GDAL's .aux.xml
     os.replace(part, path)
 
 
 def remove_preview(path: str) -> None:
-    """Remove what GDAL puts beside a picture."""
-    if os.path.exists(path + ".aux.xml"):
-        os.remove(path + ".aux.xml")
+    """Remove a picture, and what is left of one."""
+    for name in (path, f"{path}.part", f"{path}.part.aux.xml"):
+        if os.path.exists(name):
+            os.remove(name)
