@@ -119,8 +119,8 @@ def _ready(
     ``stamp`` and ``threads`` only tell when another one is needed.
     """
     network = GatedNetwork() if path is None else load_network(path)
-    network = network.to(memory_format=layout(device)).to(device)
-    return runner(network, device, wanted, reduced)
+    network.to(memory_format=layout(device))  # type: ignore[call-overload]
+    return runner(network.to(device), device, wanted, reduced)
 
 
 def load_network(path: str) -> GatedNetwork:
