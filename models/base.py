@@ -203,3 +203,14 @@ class FusionModel:
             (bands, rows, cols) of the whole tile, halo included; NaN where there is no answer.
         """
         raise NotImplementedError(f"{type(self).__name__} has no fuse().")
+
+    def fuse_with_error(self, tile: Tile) -> tuple[Tensor, Tensor]:
+        """Fuse one tile, and tell how far each value may be off.
+
+        Only of methods whose card says ``tells_error``; others are never asked.
+
+        Returns:
+            What ``fuse`` returns, and the standard deviation of its error: same shape, same unit,
+            above 0.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no fuse_with_error().")

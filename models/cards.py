@@ -141,6 +141,7 @@ class Card:
     Attributes:
         weights: What the method needs to know of its weights; ``path`` is that of the model file.
         trainable: Whether it has weights that users can train.
+        tells_error: Whether it can tell the standard error of its result.
         method: Of a trained model, the id of the method it belongs to; else empty.
         trained: What the model file says of itself, where there is one.
         model_file: Path of the model file in the user's folder, for a trained model.
@@ -163,6 +164,7 @@ class Card:
     tags: tuple[str, ...] = field(default=())
     rank: int = 50  # place in lists: smaller first, baselines last
     trainable: bool = False
+    tells_error: bool = False
     method: str = ""
     trained: ModelCard | None = None
     model_file: str | None = None

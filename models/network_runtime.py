@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .errors import InputError
 
@@ -29,12 +30,10 @@ class Network(Protocol):
 
     def eval(self) -> Any: ...
 
-    def parameters(self) -> Iterator[nn.Parameter]: ...
-
 
 Run = Callable[[Tensor, Tensor], Tensor]
 
-BACKENDS = ("auto", "openvino", "torch")
+_NAMES = ("auto", "numba", "openvino", "torch", "triton")  # numba and triton are of other methods
 
 
 def runner(
@@ -43,18 +42,19 @@ def runner(
     """Make a network ready to run.
 
     Args:
-        network: On that device; takes planes and scalars.
+        network: On that device, in its ``layout``; takes planes and scalars.
         device: Where the tensors will be.
-        wanted: ``auto``, ``openvino`` or ``torch``; the names of other methods' back-ends mean
-            ``auto``.
+        wanted: ``auto``, ``openvino`` or ``torch``; those of other methods mean ``auto``.
         reduced: Compute with bfloat16, where that is faster.
 
     Returns:
         Name of the back-end, and what runs the network without gradients.
 
     Raises:
-        InputError: OpenVINO was asked for and cannot run here.
+        InputError: There is no such back-end, or it cannot run here.
     """
+    if wanted not in _NAMES:
+        raise InputError(f"There is no back-end {wanted!r}. Choose one of: {', '.join(_NAMES)}.")
     network.eval()
     library = None
     if wanted != "torch" and device.type == "cpu":
@@ -69,7 +69,15 @@ def runner(
     return "torch", _with_torch(network, device, reduced)
 
 
+def layout(device: torch.device) -> torch.memory_format:
+    """The order in memory with which torch convolves fastest on a device."""
+    last = device.type in ("cpu", "cuda")
+    return torch.channels_last if last else torch.contiguous_format
+
+
 def _openvino() -> Any:
+    # It would report to its makers when it is imported; without this package it cannot.
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     try:
         return importlib.import_module("openvino")
     except ImportError:
@@ -77,14 +85,10 @@ def _openvino() -> Any:
 
 
 def _with_torch(network: Network, device: torch.device, reduced: bool) -> Run:
-    for tensor in network.parameters():
-        if tensor.dim() == 4:
-            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
-
     def run(planes: Tensor, scalars: Tensor) -> Tensor:
         precision = torch.autocast(device.type, torch.bfloat16) if reduced else nullcontext()
-        with torch.inference_mode(), precision:
-            return network(planes.contiguous(memory_format=torch.channels_last), scalars).float()
+        with torch.no_grad(), precision:
+            return network(planes.contiguous(memory_format=layout(device)), scalars).float()
 
     return run
 

@@ -17,7 +17,7 @@ from ..models.errors import InputError
 from ..models.trained import misfits
 from .grid import RasterInfo, Window, overlap, pixel_size, placement, window_of
 from .job import Job, RasterSource, parse_date
-from .paths import is_special, same_file
+from .outputs import error_fault, fault_of
 
 ERROR, WARNING, INFO = "error", "warning", "info"
 _GUESSED = "The classes of the rest are guessed from the fine image"
@@ -32,7 +32,7 @@ class Finding:
     Attributes:
         level: ``error`` (cannot be fused), ``warning`` or ``info`` (what will be done about it).
         place: The field it belongs to: a role, ``references``, ``date``, ``parameter:NAME``,
-            ``extent`` or ``output``.
+            ``extent``, ``output`` or ``error_output``.
         sentence: What is the matter and what to do.
     """
 
@@ -56,7 +56,7 @@ def check_job(job: Job, card: Card, infos: Mapping[str, RasterInfo]) -> list[Fin
     found += _bands(job, card, infos)
     found += _dates(job, card)
     found += _grids(job, card, infos)
-    found += _output(job, card, infos)
+    found += _outputs(job, card, infos)
     return found
 
 
@@ -357,31 +357,15 @@ def _search_window(job: Job, card: Card, side: int) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _output(job: Job, card: Card, infos: Mapping[str, RasterInfo]) -> Iterator[Finding]:
-    target = os.path.abspath(job.output)
-    folder = os.path.dirname(target)
-    for source in job.sources.values():
-        if same_file(source.path, target):
-            yield Finding(
-                ERROR, "output",
-                f"The output {job.output} is also the input {source.label}. Choose another name.",
-            )  # fmt: skip
-            return
-    if not os.path.isdir(folder):
-        yield Finding(
-            ERROR, "output", f"The folder {folder} does not exist. Create it or choose another."
-        )
-        return
-    if not os.access(folder, os.W_OK | os.X_OK):
-        yield Finding(
-            ERROR, "output", f"The folder {folder} is read-only. Choose another for the output."
-        )
-        return
-    if os.path.isdir(target) or is_special(target):
-        what = "a folder" if os.path.isdir(target) else "a device or pipe"
-        yield Finding(ERROR, "output", f"The output {target} is {what}. Give a file name.")
-        return
-    yield from _space(job, card, infos, folder)
+def _outputs(job: Job, card: Card, infos: Mapping[str, RasterInfo]) -> Iterator[Finding]:
+    faults = {"output": fault_of(job.output, job)}
+    if job.error_output is not None:
+        faults["error_output"] = error_fault(job.error_output, job, card)
+    for place, fault in faults.items():
+        if fault is not None:
+            yield Finding(ERROR, place, fault)
+    if faults["output"] is None:
+        yield from _space(job, card, infos, os.path.dirname(os.path.abspath(job.output)))
 
 
 def _space(job: Job, card: Card, infos: Mapping[str, RasterInfo], folder: str) -> Iterator[Finding]:
@@ -390,11 +374,12 @@ def _space(job: Job, card: Card, infos: Mapping[str, RasterInfo], folder: str) -
     if fine is None or main not in infos or main not in job.sources:
         return
     bands = len(chosen_bands(job.sources[main], infos[main]))
-    need = fine.width * fine.height * bands * _BYTES.get(fine.dtype, 4)
+    stored = _BYTES.get(fine.dtype, 4) + (0 if job.error_output is None else 4)
+    need = fine.width * fine.height * bands * stored
     free = shutil.disk_usage(folder).free
     if job.extent is None and free < need:
         yield Finding(
             WARNING, "output",
-            f"The result takes up to {need / 1e6:.0f} MB, {folder} has {free / 1e6:.0f} MB free. "
+            f"The output takes up to {need / 1e6:.0f} MB, {folder} has {free / 1e6:.0f} MB free. "
             "Free some space or choose another folder.",
         )  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Any, Union
 
 from ..models.errors import InputError, shown
 from . import reading
+from .paths import part_of
 
 VERSION = 1
 HARMONISE = ("auto", "always", "never")
@@ -104,9 +105,12 @@ class Job:
         harmonise: Fit the coarse images' radiometry to the fine one's, per band: ``auto`` (only
             when the units clearly differ), ``always`` or ``never``.
         coregister: ``auto`` moves coarse images that lie off the fine ones, ``never`` does not.
-        backend: Kernel of the windowed search: ``auto``, ``numba``, ``torch`` or ``triton``.
+        backend: What runs a method's loops (``numba``, ``torch``, ``triton``) or its network
+            (``openvino``, ``torch``); ``auto`` takes the fastest that is there.
         limits: Memory, tile and thread limits.
         model_file: Path of the model file, for a model that is not part of RasterFuse.
+        error_output: Path of a second GeoTIFF to write, with the standard error of the result;
+            None for none. Only for methods whose card says ``tells_error``.
     """
 
     model: str
@@ -120,6 +124,7 @@ class Job:
     backend: str = "auto"
     limits: Limits = field(default_factory=Limits)
     model_file: str | None = None
+    error_output: str | None = None
     version: int = VERSION
 
     @property
@@ -143,7 +148,12 @@ class Job:
     @property
     def part(self) -> str:
         """Where the result grows until it is complete."""
-        return self.output + ".part"
+        return part_of(self.output)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The files to write: the result, and its standard error if that is wanted."""
+        return (self.output,) if self.error_output is None else (self.output, self.error_output)
 
     def with_output(self, path: str) -> Job:
         """The same job with another output."""
@@ -162,7 +172,9 @@ class Job:
     def with_absolute_paths(self) -> Job:
         """The same job for a process that works in another folder."""
         model = self.model_file and os.path.abspath(self.model_file)
-        job = replace(self, output=os.path.abspath(self.output), model_file=model)
+        error = self.error_output and os.path.abspath(self.error_output)
+        output = os.path.abspath(self.output)
+        job = replace(self, output=output, error_output=error, model_file=model)
         return job.with_images(absolute)
 
     def to_json(self) -> str:
@@ -187,7 +199,7 @@ class Job:
         """Build a job from parsed JSON. Raises InputError as ``from_json`` does."""
         raw = reading.version(raw, VERSION)
         reading.only_known(Job, raw)
-        extent, model_file = raw.get("extent"), raw.get("model_file")
+        extent = raw.get("extent")
         return Job(
             model=reading.text(raw, "model"),
             inputs=_inputs(raw.get("inputs")),
@@ -199,7 +211,8 @@ class Job:
             coregister=reading.choice(raw, "coregister", COREGISTER),
             backend=reading.text(raw, "backend", "auto"),
             limits=_limits(raw.get("limits", {})),
-            model_file=None if model_file is None else reading.text(raw, "model_file"),
+            model_file=_path(raw, "model_file"),
+            error_output=_path(raw, "error_output"),
         )
 
 
@@ -223,6 +236,10 @@ def parse_date(text: str | None) -> date | None:
         return date.fromisoformat(text)
     except (TypeError, ValueError) as error:
         raise InputError(f"{shown(text)} is no date. Write it as YYYY-MM-DD.") from error
+
+
+def _path(raw: dict[str, Any], key: str) -> str | None:
+    return None if raw.get(key) is None else reading.text(raw, key)
 
 
 def _extent(value: Any) -> tuple[float, float, float, float]:

@@ -1,9 +1,21 @@
-"""What a path is, told without opening it. Standard library only."""
+"""What a path is, told without opening it, and where a file grows. Standard library only."""
 
 from __future__ import annotations
 
 import os
 import stat
+
+
+def part_of(output: str) -> str:
+    """Where a file grows until it is complete."""
+    return output + ".part"
+
+
+def remove_part(part: str) -> None:
+    """Remove an unfinished result and what GDAL may have put beside it."""
+    for path in (part, part + ".aux.xml"):
+        if os.path.exists(path):
+            os.remove(path)
 
 
 def same_file(one: str, other: str) -> bool:

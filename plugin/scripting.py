@@ -74,6 +74,7 @@ def fuse(  # noqa: PLR0913 (each is a keyword that a user may want to give)
     backend: str = "auto",
     memory_mb: int | None = None,
     output: str | os.PathLike[str] | None = None,
+    error_output: str | os.PathLike[str] | None = None,
     add_to_project: bool = True,
     on_progress: OnProgress | None = None,
     **parameters: Any,
@@ -125,6 +126,8 @@ def fuse(  # noqa: PLR0913 (each is a keyword that a user may want to give)
         backend: What searches for similar pixels: ``auto``, ``triton``, ``numba`` or ``torch``.
         memory_mb: Memory for tiles and buffers.
         output: GeoTIFF to write; a temporary one when left out.
+        error_output: GeoTIFF to write the standard error of the result to, in its unit, for methods
+            that can tell it; none when left out. Added to the project below the result.
         add_to_project: Whether to add the layer to the project, above its inputs.
         on_progress: Called with the stage and the share that is done, 0 to 1.
         parameters: The method's own settings, such as ``window`` of STARFM.
@@ -149,6 +152,7 @@ def fuse(  # noqa: PLR0913 (each is a keyword that a user may want to give)
         backend=backend,
         memory_mb=memory_mb,
         output=output,
+        error_output=error_output,
         parameters=parameters,
     )
     job = asked.checked_job()
@@ -228,6 +232,7 @@ class Request:
     backend: str = "auto"
     memory_mb: int | None = None
     output: str | os.PathLike[str] | None = None
+    error_output: str | os.PathLike[str] | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def checked_job(self) -> Job:
@@ -236,8 +241,9 @@ class Request:
         Raises:
             InputError: It cannot be fused.
         """
-        if self.output is not None:
-            check_output(os.fspath(self.output))
+        for path in (self.output, self.error_output):
+            if path is not None:
+                check_output(os.fspath(path))
         draft = os.path.join(QgsProcessingUtils.tempFolder(), "fused.tif")
         job = self._job(os.fspath(self.output) if self.output is not None else draft)
         _, findings = inspect(job)
@@ -275,6 +281,7 @@ class Request:
             harmonise=_one_of("harmonise", self.harmonise, HARMONISE),
             coregister=_one_of("coregister", self.coregister, COREGISTER),
             limits=Limits(memory_mb=self.memory_mb),
+            error_output=None if self.error_output is None else os.fspath(self.error_output),
         )
         images = {role: image for role, image in given.items() if image is not None}
         return build_job(self.model, images, self._pairs(coarse, fine), output, options)

@@ -71,9 +71,9 @@ class TrainingJob:
         return id_of_name(os.path.splitext(os.path.basename(self.output))[0])
 
     @property
-    def part(self) -> str:
-        """Where the model file grows until it is complete."""
-        return self.output + ".part"
+    def outputs(self) -> tuple[str, ...]:
+        """The files to write."""
+        return (self.output,)
 
     def check(self) -> None:
         """Raise InputError when the numbers, dates or the output do not fit a training."""

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from .window import Window
 
+_LEAST = 1e-7  # keeps the weight of what is alike in all finite
 _TORCH_ROWS = 16  # rows at a time in the fallback: keeps window x row buffers small
 
 
@@ -47,26 +48,38 @@ class Neighbours:
 
     def distance(self) -> Tensor:
         """(N, rows, cols) distance from the pixel, in pixels; 0 where there is no neighbour."""
-        offset = torch.arange(-self.radius, self.radius + 1.0, device=self.place.device)
-        table = torch.hypot(offset[:, None], offset[None, :]).flatten()
+        table = self._distances()
         # The place -1 takes the last entry.
         return torch.cat([table, table.new_zeros(1)])[self.place]
 
-    def gather(self, image: Tensor) -> Tensor:
-        """(N, rows, cols): values of one image at every neighbour; anything where there is none.
+    def _distances(self) -> Tensor:
+        """(size * size,) distance of every place of the window from its centre."""
+        offset = torch.arange(-self.radius, self.radius + 1.0, device=self.place.device)
+        return torch.hypot(offset[:, None], offset[None, :]).flatten()
+
+    def shares(self, unlike: Tensor) -> Tensor:
+        """(N, rows, cols): a weight of every neighbour, 0 where there is none, 1 in all.
+
+        They go as 1 / (u (1 + d / radius)), u the value of ``unlike`` at the neighbour and d its
+        distance from the pixel.
 
         Args:
-            image: (rows + 2 radius, cols + 2 radius), halo included.
+            unlike: (rows + 2 radius, cols + 2 radius) 0 or more, halo included.
         """
+        reach = max(self.radius, 1)
         if self.backend == "numba":
-            from .neighbours_numba import gather_kernel
+            from .neighbours_numba import share_kernel
 
-            values = torch.zeros(self.place.permute(1, 2, 0).shape)
+            shares = torch.zeros(self.place.permute(1, 2, 0).shape)
             places = self.place.permute(1, 2, 0).contiguous().numpy()
-            gather_kernel(places, image.contiguous().numpy(), values.numpy())
-            return values.permute(2, 0, 1)
-        flat, width = image.flatten(), image.shape[-1]
-        return torch.stack([flat[self.index(place, width)] for place in self.place])
+            farther = (1 + self._distances() / reach).numpy()
+            share_kernel(places, unlike.contiguous().numpy(), farther, _LEAST, shares.numpy())
+            return shares.permute(2, 0, 1)
+        flat, width = unlike.flatten(), unlike.shape[-1]
+        values = torch.stack([flat[self.index(place, width)] for place in self.place])
+        weights = 1 / (values * (1 + self.distance() / reach) + _LEAST)
+        weights = weights.where(self.found, 0.0)
+        return weights / weights.sum(dim=0).clamp(min=1e-30)
 
     def weighted_sum(self, values: Tensor, weights: Tensor) -> Tensor:
         """Sum of weight * value over the neighbours of every pixel.

@@ -159,16 +159,32 @@ def search_kernel(features, rough, lost, rank_of, lattices, limits, found):  # t
 
 
 @numba.njit(parallel=True, nogil=True, cache=True)
-def gather_kernel(places, image, values):  # type: ignore[no-untyped-def]
-    """See ``neighbours.Neighbours.gather``; the last array, (rows, cols, N), is filled in."""
+def share_kernel(places, unlike, farther, least, shares):  # type: ignore[no-untyped-def]
+    """See ``neighbours.Neighbours.shares``; the last array, (rows, cols, N) of 0, is filled in.
+
+    Args:
+        places: (rows, cols, N); -1 for none.
+        unlike: (rows + 2 radius, cols + 2 radius).
+        farther: (size * size,) by which every place of the window counts less.
+        least: Added to the product of both.
+        shares: Filled in.
+    """
     rows, cols, count = places.shape
-    width = image.shape[1]
-    offsets, pixels = _offsets(width - cols + 1, width), image.ravel()
+    width = unlike.shape[1]
+    offsets, pixels = _offsets(width - cols + 1, width), unlike.ravel()
     for row in numba.prange(rows):
         for col in range(cols):
+            total = np.float32(0)
             for n in range(count):
-                place = max(places[row, col, n], 0)
-                values[row, col, n] = pixels[row * width + col + offsets[place]]
+                place = places[row, col, n]
+                if place >= 0:
+                    value = pixels[row * width + col + offsets[place]]
+                    weight = np.float32(1 / (value * farther[place] + least))
+                    shares[row, col, n] = weight
+                    total += weight
+            if total > 0:
+                for n in range(count):
+                    shares[row, col, n] /= total
 
 
 @numba.njit(parallel=True, nogil=True, cache=True, fastmath={"contract", "nsz"})

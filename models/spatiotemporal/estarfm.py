@@ -93,10 +93,7 @@ class Estarfm(FusionModel):
         level = self._stats.level[:, None, None]
         agreement = _agreement(fine + level, coarse + level, self._stats.floor)
         ones = torch.ones_like(similar.score).where(similar.found, 0.0)
-        distance = 1 + similar.distance() / max(self.halo, 1)
-        likeness = similar.gather(agreement)
-        weights = (1 / ((1 - likeness) * distance + 1e-7)).where(similar.found, 0.0)
-        weights = weights / weights.sum(dim=0).clamp(min=1e-30)
+        weights = similar.shares(1 - agreement)
         both = similar.weighted_sum(torch.cat([target - coarse, fine]).flatten(0, 1), weights)
         change, mean = both.reshape(2, pairs, bands, *both.shape[-2:])
         slope = self._conversion(fine, coarse, similar, ones)

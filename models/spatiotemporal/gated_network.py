@@ -14,7 +14,7 @@ from torch.nn import functional
 from .network_inputs import CHANNELS, EXPERTS, PLACE, SCALARS
 
 ALIGNED = 4  # fine pixels to which a window must be aligned in the scene
-HALO = 52  # fine pixels that a pixel's answer depends on, at most
+HALO = 46  # fine pixels that a pixel's answer depends on, at most
 QUIETEST, LOUDEST = -8.0, 2.0  # logarithms of the variance
 
 _LINEAR = ("mismatch", "wide mismatch")

@@ -41,6 +41,8 @@ _MEASURED = (*SIGNED, PLACE["texture"])
 _MEASURED_SCALARS = tuple(SCALARS.index(name) for name in ("size", "mean"))
 
 _LARGE = 4.0  # standard deviations: a change of this size is not that much larger than the image
+_SAME = 1e-3  # of its mean: a change that varies less is the same everywhere
+_FEW = 6  # coarse cells
 _MOST = 12.0  # standard deviations beyond which no difference is seen
 _T = TypeVar("_T")
 
@@ -54,12 +56,18 @@ class Learnt:
         waves: E8.
         unit: (bands,) standard deviations that count as 1: more than one where a change is many
             times larger than what the fine reference shows, as on water that freezes.
+        size: (bands,) root mean square of the coarse change in standard deviations.
+        mean: (bands,) its mean, likewise.
+        plain: (bands,) bool, where nothing but the mean can be told: the fine reference or the
+            change is the same everywhere, or the cells are too few.
     """
 
     experts: Experts
     waves: Waves
     unit: Tensor
     size: Tensor
+    mean: Tensor
+    plain: Tensor
 
     @property
     def scale(self) -> Tensor:
@@ -70,7 +78,7 @@ class Learnt:
         """The same on another device."""
         return Learnt(
             self.experts.to(device), self.waves.to(device), self.unit.to(device),
-            self.size.to(device),
+            self.size.to(device), self.mean.to(device), self.plain.to(device),
         )  # fmt: skip
 
     def at(
@@ -111,9 +119,13 @@ class Learnt:
 def learn(pair: ReducedPair) -> Learnt:
     """Learn the experts of a pair from reduced images of the whole scene."""
     bank = bank_of(pair)
-    size = (bank.mean.flatten().square() + bank.change.square().mean(dim=(1, 2))).sqrt()
-    unit = (size / _LARGE).clamp(min=1.0)
-    return Learnt(_thinned(experts_of(pair)), _thinned(learn_waves(bank, pair)), unit, size)
+    mean, varied = bank.mean.flatten(), bank.change.square().mean(dim=(1, 2)).sqrt()
+    size = (mean.square() + varied.square()).sqrt()
+    plain = pair.look.flat | (varied <= _SAME * mean.abs())
+    return Learnt(
+        _thinned(experts_of(pair)), _thinned(learn_waves(bank, pair)),
+        (size / _LARGE).clamp(min=1.0), size, mean, plain | (bank.cells < _FEW),
+    )  # fmt: skip
 
 
 def _planes(stack: FeatureStack, eighth: Tensor, share: Tensor) -> Tensor:

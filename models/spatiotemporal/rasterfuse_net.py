@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -12,7 +14,7 @@ from torch.nn import functional
 from ..base import FusionModel, Progress, SceneReader, Tile
 from ..errors import ModelFileError
 from ..model_file import read_model_card
-from ..network_runtime import runner
+from ..network_runtime import Run, layout, runner
 from ..weights import load_weights
 from .gated_network import ALIGNED, GatedNetwork
 from .network_inputs import Learnt, learn
@@ -53,16 +55,14 @@ class RasterfuseNet(FusionModel):
                 learn(reduce_scene(scene, number, part, moved=True)).to(self.device)
             )
         self._weights = self._belief(scene)
-        network = self._network().to(self.device)
-        reduced = self.parameters["precision"] == "reduced"
-        self.backend, self._run = runner(network, self.device, self.wanted_backend, reduced)
-
-    def _network(self) -> GatedNetwork:
         path = (self.card.weights or {}).get("path")
         if path is None:
-            self.notes.append("There are no weights, so the smoothed coarse change was added.")
-            return GatedNetwork()
-        return load_network(path)
+            self.notes.append("There are no weights, so mostly smoothed coarse change was added.")
+        stamp = os.stat(path).st_mtime_ns if path and os.path.exists(path) else 0
+        reduced = self.parameters["precision"] == "reduced"
+        self.backend, self._run = _ready(
+            path, stamp, self.device, self.wanted_backend, reduced, torch.get_num_threads()
+        )
 
     def _belief(self, scene: SceneReader) -> list[Tensor]:
         """(bands,) weight of every pair: less for a larger change or a longer time."""
@@ -72,15 +72,9 @@ class RasterfuseNet(FusionModel):
         return [near / torch.maximum(size, few) for near, size, few in zip(nearest, sizes, least)]
 
     def fuse(self, tile: Tile) -> Tensor:
-        return self.answer(tile)[0]
+        return self.fuse_with_error(tile)[0]
 
-    def answer(self, tile: Tile) -> tuple[Tensor, Tensor]:
-        """Fuse one tile, and tell how far it may be off.
-
-        Returns:
-            The image and the standard deviation of its error, (bands, rows, cols) each in the fine
-            image's unit; NaN where there is no answer.
-        """
+    def fuse_with_error(self, tile: Tile) -> tuple[Tensor, Tensor]:
         total = weights = torch.zeros((), device=self.device)
         doubt = torch.zeros((), device=self.device)
         for number, learnt in enumerate(self._learnt):
@@ -111,7 +105,22 @@ class RasterfuseNet(FusionModel):
         )
         found = self._run(planes, scalars)[:, :, top : top + rows, left : left + cols]
         scale = learnt.scale[:, None, None]
-        return found[:, 0] * scale, found[:, 1].exp() * scale.square()
+        mean = learnt.mean * learnt.experts.look.scale
+        change = torch.where(learnt.plain[:, None, None], mean[:, None, None], found[:, 0] * scale)
+        return change, found[:, 1].exp() * scale.square()
+
+
+@lru_cache(maxsize=2)
+def _ready(
+    path: str | None, stamp: int, device: torch.device, wanted: str, reduced: bool, threads: int
+) -> tuple[str, Run]:
+    """A network ready to run; a worker that does several jobs makes it once.
+
+    ``stamp`` and ``threads`` only tell when another one is needed.
+    """
+    network = GatedNetwork() if path is None else load_network(path)
+    network.to(memory_format=layout(device))  # type: ignore[call-overload]
+    return runner(network.to(device), device, wanted, reduced)
 
 
 def load_network(path: str) -> GatedNetwork:

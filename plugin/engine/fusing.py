@@ -16,12 +16,12 @@ from torch import Tensor
 
 from ...models.base import Progress, Tile
 from ..grid import Window
+from .outputs import Outputs
 from .resume.unfinished import Unfinished
 from .scene import Scene
 from .tiles import cut, tile_windows, with_halo
 from .trust import TrustCheck
 from .workplace import MemoryRanOutError, Workplace, within_memory
-from .writer import Writer
 
 _RECORDED = 512  # side of what is recorded at once: it takes several copies in float64
 
@@ -32,7 +32,7 @@ Clock = Callable[[str], AbstractContextManager[None]]
 class Results:
     """Where a finished tile goes to."""
 
-    writer: Writer
+    outputs: Outputs
     trust: TrustCheck
     unfinished: Unfinished
 
@@ -87,7 +87,10 @@ class TileLoop:
     def _next(
         self, reader: ThreadPoolExecutor, check: Callable[[], None]
     ) -> tuple[Window, Tile, Tensor, bool]:
-        """The next tile: window, inputs and result, and whether a former run had fused it."""
+        """The next tile: window, inputs and result, and whether a former run had fused it.
+
+        The result has the layers of ``Workplace.fuse``.
+        """
         window, reading = self._ahead[0]
         tile, known = within_memory(reading.result)
         self._read_ahead(reader)
@@ -119,9 +122,8 @@ class TileLoop:
             return self._scene.tile(with_halo(window, self._workplace.model.halo)), known
 
     def _compute(self, tile: Tile, window: Window) -> Tensor:
-        model = self._workplace.model
         with self._clock("compute"):
-            result = model.fuse(tile.to(model.device)).cpu()
+            result = self._workplace.fuse(tile)
             rows, cols = _place(tile, window)
             return result[..., rows, cols]
 
@@ -131,8 +133,8 @@ class TileLoop:
         with self._clock("write"):
             for part in cut(window, _RECORDED):
                 rows, cols = _place(core, part)
-                self._results.writer.write(result[:, rows, cols], part)
-                self._results.trust.add(part, _inside(core, part), result[:, rows, cols])
+                image = self._results.outputs.write(result[:, rows, cols], part)
+                self._results.trust.add(part, _inside(core, part), image)
             if not resumed:
                 self._results.unfinished.keep(window, result)
 

@@ -16,15 +16,16 @@ from ...models.cards import Card, find_card
 from ...models.errors import CancelledError, InputError, MemoryLimitError
 from ..grid import pixel_size
 from ..job import Job
+from ..paths import part_of, remove_part
 from . import VERSION
+from .crs import crs_name
 from .device import cache_bytes, choose_device, peak_memory_mb, ran_out_of_memory
 from .fusing import Results, TileLoop
-from .raster import crs_name
+from .outputs import Outputs
 from .resume.unfinished import Unfinished
 from .scene import Scene
 from .trust import TrustCheck
 from .workplace import Workplace, out_of_memory
-from .writer import Writer, remove_part
 
 try:  # here, so that it counts as start-up and not as part of a job
     import numba
@@ -63,9 +64,9 @@ def run(
             raise out_of_memory(job, str(error)) from error
         raise
     finally:
-        # The writer removes its part; this is for signals, which may come before it can.
-        if this.writes:
-            remove_part(job.part)
+        # The writers remove their parts; this is for signals, which may come before they can.
+        for output in job.outputs if this.writes else ():
+            remove_part(part_of(output))
 
 
 class _Run:
@@ -94,10 +95,10 @@ class _Run:
                 workplace.prepare(scene, self._within("Preparing"))
             tags = {"RASTERFUSE_JOB": self.job.to_json(), "RASTERFUSE_VERSION": VERSION}
             self.writes = True
-            with Writer(self.job.output, scene.grid, scene.template, tags) as writer:
-                results = Results(writer, TrustCheck(scene), unfinished)
+            with Outputs(self.job, scene.grid, scene.template, tags) as outputs:
+                results = Results(outputs, TrustCheck(scene), unfinished)
                 loop = self._fuse_tiles(scene, workplace, results)
-                writer.finish()
+                outputs.finish()
             self.seconds["total"] = time.perf_counter() - started
             self.cpu_seconds = time.process_time() - cpu_started  # of all threads
             self._on_progress("Done", 1.0)
@@ -108,7 +109,7 @@ class _Run:
         loop = TileLoop(scene, workplace, results, self._clock)
         loop.run(self._within("Fusing"), self._check_cancelled)
         self._check_cancelled()
-        if results.writer.valid == 0:
+        if results.outputs.result.valid == 0:
             raise InputError(
                 "No pixel is valid in all images, so nothing could be fused. Look at "
                 "clouds, nodata values and the extent of the images."
@@ -156,7 +157,8 @@ class _Run:
         self, scene: Scene, workplace: Workplace, results: Results, loop: TileLoop
     ) -> dict[str, Any]:
         rows, cols = scene.shape
-        model, writer, unfinished = workplace.model, results.writer, results.unfinished
+        model, outputs, unfinished = workplace.model, results.outputs, results.unfinished
+        writer = outputs.result
         warnings = scene.warnings + workplace.warnings
         if writer.clipped:
             warnings.append(
@@ -168,6 +170,7 @@ class _Run:
             "trained": asdict(self.card.trained) if self.card.trained else None,
             "version": VERSION,
             "path": self.job.output,
+            "error_path": self.job.error_output,
             "device": str(model.device),
             "backend": model.backend,
             "seconds": {key: round(value, 4) for key, value in self.seconds.items()},
@@ -187,6 +190,7 @@ class _Run:
             "nodata_share": 1 - writer.valid / (rows * cols),
             "harmonisation": scene.harmonisation.report() if scene.harmonisation else None,
             "observation": [sight.report(scene.ratio) for sight in scene.sights.values()] or None,
+            "standard_error": outputs.mean_error(),
             "trust": results.trust.report(),
             "warnings": warnings,
             "notes": scene.notes + model.notes + unfinished.notes(loop.tiles, loop.resumed),

@@ -22,7 +22,6 @@ from rasterio.windows import Window as RasterioWindow
 from ...models.errors import RasterReadError
 from ..checks import chosen_bands
 from ..grid import (
-    METRES_PER_DEGREE,
     Extent,
     RasterInfo,
     Transform,
@@ -35,6 +34,7 @@ from ..grid import (
 )
 from ..job import RasterSource
 from ..paths import is_special
+from .crs import crs_name, metres
 from .interpolate import interpolated, lies_straight
 from .tiles import clip
 from .views import quiet, warped
@@ -99,7 +99,7 @@ def transform_of(dataset: DatasetReader) -> Transform:
 
 def info_of(source: RasterSource, dataset: DatasetReader, fine: DatasetReader) -> RasterInfo:
     """What the checks want to know of an image beside the fine image."""
-    (extent, pixel), crs = _in_crs_of(dataset, fine), dataset.crs
+    extent, pixel = _in_crs_of(dataset, fine)
     return RasterInfo(
         label=source.label,
         width=dataset.width,
@@ -112,18 +112,8 @@ def info_of(source: RasterSource, dataset: DatasetReader, fine: DatasetReader) -
         extent=extent,
         pixel=pixel,
         same_crs=not dataset.crs or not fine.crs or dataset.crs == fine.crs,
-        unit=(METRES_PER_DEGREE if crs.is_geographic else crs.linear_units_factor[1])
-        if crs
-        else None,
+        unit=metres(dataset.crs),
     )
-
-
-def crs_name(crs: CRS | None) -> str:
-    """An authority code, else the name inside the definition, empty without CRS."""
-    if not crs:
-        return ""
-    text = crs.to_string()
-    return text.split('"')[1] if '"' in text else text
 
 
 def _in_crs_of(

@@ -160,11 +160,12 @@ class Scene:
     def _keep_files(self, opened: Mapping[str, DatasetReader]) -> None:
         """Refuse to overwrite a file that an input consists of, such as an image in a VRT."""
         for name, data in opened.items():
-            if any(same_file(path, self.job.output) for path in data.files):
-                raise InputError(
-                    f"The output {self.job.output} is also a part of the input "
-                    f"{self.job.sources[name].label}. Choose another name."
-                )
+            for output in self.job.outputs:
+                if any(same_file(path, output) for path in data.files):
+                    raise InputError(
+                        f"The output {output} is also a part of the input "
+                        f"{self.job.sources[name].label}. Choose another name."
+                    )
 
     def _target_grid(self, fine: DatasetReader) -> Grid:
         transform = transform_of(fine)

@@ -10,6 +10,7 @@ from ..grid import Window
 BLOCK = 256  # side of a block of the output file; tiles are whole blocks, so none is written twice
 _LARGEST = 2048
 _USUAL = 512  # larger tiles gain little and make cancelling and progress sluggish
+_HALOS = 17  # unless a halo is so wide: a tile of so many halos is read and fused 1.25 times
 
 
 def tile_windows(rows: int, cols: int, side: int) -> list[Window]:
@@ -58,7 +59,7 @@ def clip(window: Window, rows: int, cols: int) -> tuple[Window | None, slice, sl
 def tile_side(halo: int, bytes_per_pixel: float, memory_bytes: float) -> int:
     """Side of a tile's core, a multiple of the block, such that tile and halo fit into memory."""
     fits = math.sqrt(max(memory_bytes / max(bytes_per_pixel, 1.0), 1.0)) - 2 * halo
-    wanted = min(max(_USUAL, 4 * halo), _LARGEST, fits)
+    wanted = min(max(_USUAL, _HALOS * halo), _LARGEST, fits)
     return max(int(wanted) // BLOCK * BLOCK, BLOCK)
 
 

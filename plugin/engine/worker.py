@@ -62,6 +62,7 @@ if "rasterfuse" not in sys.modules:
 from rasterfuse.models.errors import FusionError, readable, shown  # noqa: E402
 from rasterfuse.plugin.engine import VERSION  # noqa: E402
 from rasterfuse.plugin.engine.heap import give_back_memory, keep_freed_memory  # noqa: E402
+from rasterfuse.plugin.paths import part_of, remove_part  # noqa: E402
 from rasterfuse.plugin.reading import parsed  # noqa: E402
 from rasterfuse.plugin.training_job import AnyJob, TrainingJob, job_of  # noqa: E402
 
@@ -140,7 +141,7 @@ class Worker:
         self._cancelled: set[str] = set()
         self._gone = threading.Event()
         self._working = threading.Event()
-        self._part = ""
+        self._outputs: tuple[str, ...] = ()
 
     def serve(self) -> int:
         """Work until told to quit, left idle, or QGIS is gone."""
@@ -195,9 +196,8 @@ class Worker:
 
     def _abandon(self) -> None:
         """End at once, and take along the unfinished result and what a library has started."""
-        for path in (self._part, self._part + ".aux.xml"):
-            if self._part and os.path.exists(path):
-                os.remove(path)
+        for output in self._outputs:
+            remove_part(part_of(output))
         _end_group(signal.SIGKILL)
         os._exit(1)
 
@@ -212,13 +212,13 @@ class Worker:
             self._send({"type": "result", "id": number, "path": report["path"], "report": report})
         finally:
             self._working.clear()
-            self._part = ""
+            self._outputs = ()
             self._cancelled.discard(number)
             give_back_memory()
 
     def _run(self, number: str, message: dict[str, Any]) -> dict[str, Any]:
         job = job_of(message.get("job"))
-        self._part = job.part
+        self._outputs = job.outputs
 
         def on_progress(stage: str, fraction: float, detail: dict[str, Any] | None = None) -> None:
             told = {} if detail is None else {"detail": detail}

@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
-from ...models.base import FusionModel, Progress
+from ...models.base import FusionModel, Progress, Tile
 from ...models.cards import Card
 from ...models.errors import MemoryLimitError
 from ..job import Job
@@ -80,6 +81,17 @@ class Workplace:
             ]
         self.side = self._usual_side()
 
+    def fuse(self, tile: Tile) -> Tensor:
+        """(layers, rows, cols) of a tile with its halo: the bands of the result, NaN for nodata.
+
+        Where the job wants the standard error, its bands follow, NaN where the result is.
+        """
+        placed = tile.to(self.model.device)
+        if self._job.error_output is None:
+            return self.model.fuse(placed).cpu()
+        image, error = self.model.fuse_with_error(placed)
+        return torch.cat([image, error.masked_fill(~torch.isfinite(image), torch.nan)]).cpu()
+
     def give_way(self, words: str, left: float, progress: Progress) -> None:
         """Make the tiles smaller or, where they are smallest, go on with the CPU.
 
@@ -131,7 +143,7 @@ class Workplace:
         rows, cols = self._scene.shape
         if self._job.limits.tile is not None:
             return min(self._job.limits.tile, max(rows, cols))
-        images = 1 + 2 * len(self._job.references) + _TEMPORARIES
+        images = len(self._job.outputs) + 2 * len(self._job.references) + _TEMPORARIES
         held, halo = self._scene.bands * 5 * images, self.model.halo
         working = held + self._scene.bands * self._card.cost["bytes_per_pixel_band"]
         limit = self._job.limits.memory_mb

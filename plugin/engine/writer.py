@@ -1,4 +1,4 @@
-"""Write the result: a tiled, compressed GeoTIFF that appears only when it is complete."""
+"""Write a raster: a tiled, compressed GeoTIFF that appears only when it is complete."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from torch import Tensor
 
 from ...models.errors import OutputError
 from ..grid import Window, is_identity
-from .raster import Grid, Raster
+from ..paths import part_of, remove_part
+from .layout import Layout
+from .raster import Grid
 from .tiles import BLOCK
 from .views import quiet
 
@@ -30,27 +32,26 @@ _FAULTS = (RasterioError, CPLE_BaseError, OSError)
 
 
 class Writer:
-    """The growing result. Use as a context manager; leaving with an error removes it.
+    """A growing raster. Use as a context manager; leaving without ``publish`` removes it.
 
     Args:
-        path: Where the complete result will be; it grows beside it as ``path.part``.
+        path: Where the complete raster will be; it grows beside it as ``path.part``.
         grid: The target grid.
-        template: Image whose type, scale, offset, nodata and band names the result takes.
+        layout: How its values are stored.
         tags: GeoTIFF tags, e.g. the job.
 
     Raises:
         OutputError: The file cannot be written, for want of space or rights.
     """
 
-    def __init__(self, path: str, grid: Grid, template: Raster, tags: Mapping[str, str]) -> None:
+    def __init__(self, path: str, grid: Grid, layout: Layout, tags: Mapping[str, str]) -> None:
         self.path = path
-        self.part = path + ".part"
+        self.part = part_of(path)
         self.clipped = 0
         self.valid = 0
-        self.bands = len(template.bands)
-        self.dtype = template.dtype
-        self.nodata = _nodata(template, self.dtype)
-        self._scales, self._offsets = template.radiometry
+        self.bands = len(layout.names)
+        self.dtype, self.nodata = layout.dtype, layout.nodata
+        self._scales, self._offsets = layout.scales, layout.offsets
         self._gdal_errors = _GdalErrors()
         self._gdal_errors.listen()
         profile = {
@@ -68,7 +69,7 @@ class Writer:
             with quiet():
                 # Else GDAL may take a name such as MEM:::a.tif for more than a name.
                 self._file = rasterio.open(os.path.abspath(self.part), "w", **profile)
-            self._describe(template, tags)
+            self._describe(layout, tags)
         except (*_FAULTS, ValueError) as error:
             self._gdal_errors.stop()
             raise self._failure(error) from error
@@ -102,10 +103,10 @@ class Writer:
         self._gdal_errors.check(self._failure)
 
     def finish(self) -> None:
-        """Close, verify and rename; after this the result is complete.
+        """Close and verify: after this only its name is missing.
 
         Raises:
-            OutputError: The file is not complete, or the old one cannot be replaced.
+            OutputError: The file is not complete.
         """
         try:
             self._file.close()
@@ -113,6 +114,13 @@ class Writer:
             raise self._failure(error) from error
         self._gdal_errors.check(self._failure)
         self._verify()
+
+    def publish(self) -> None:
+        """Give the finished file its name.
+
+        Raises:
+            OutputError: The old one cannot be replaced.
+        """
         try:
             os.replace(self.part, self.path)
             # Overviews, masks and statistics of an older result would be taken for this one's.
@@ -133,16 +141,13 @@ class Writer:
         except _FAULTS as error:
             raise self._failure(error) from error
 
-    def _describe(self, template: Raster, tags: Mapping[str, str]) -> None:
-        file, source = self._file, template.dataset
+    def _describe(self, layout: Layout, tags: Mapping[str, str]) -> None:
+        file = self._file
         file.update_tags(**tags)
-        # The file's own scale, not a stated one: stored values then mean the same in both files.
-        file.scales = tuple(source.scales[band - 1] for band in template.bands)
-        file.offsets = tuple(source.offsets[band - 1] for band in template.bands)
-        for target, band in enumerate(template.bands, 1):
-            file.set_band_description(target, source.descriptions[band - 1] or f"Band {band}")
-            kept = {k: v for k, v in source.tags(band).items() if not k.startswith("STATISTICS_")}
-            file.update_tags(target, **kept)
+        file.scales, file.offsets = layout.file_scales, layout.file_offsets
+        for band, (name, kept) in enumerate(zip(layout.names, layout.tags), 1):
+            file.set_band_description(band, name)
+            file.update_tags(band, **kept)
         file.colorinterp = [ColorInterp.gray] + [ColorInterp.undefined] * (self.bands - 1)
 
     def _stored(self, physical: NDArray[np.float32]) -> NDArray:
@@ -216,20 +221,3 @@ def _keep_off(values: NDArray, nodata: np.floating) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         near = np.abs(values - nodata) < reach
     values[near] = nodata - reach if nodata > 0 else nodata + reach
-
-
-def remove_part(part: str) -> None:
-    """Remove an unfinished result and what GDAL may have put beside it."""
-    for path in (part, part + ".aux.xml"):
-        if os.path.exists(path):
-            os.remove(path)
-
-
-def _nodata(template: Raster, dtype: np.dtype) -> float | None:
-    """The value for nodata: the template's, else one that the type offers."""
-    stated = template.stored_nodata
-    if not math.isnan(stated):
-        return stated
-    if dtype.kind == "f":
-        return math.nan
-    return float(np.iinfo(dtype).min)

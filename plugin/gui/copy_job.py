@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from ...models.cards import CLASS_LAYER
@@ -14,25 +14,26 @@ from ..job import COREGISTER, Job, RasterSource, ReferencePair
 _SETTINGS = ("scale", "offset", "nodata", "cell_size")
 
 
-def as_text(job: Job, kind: str, temporary: bool = False) -> str:
+def as_text(job: Job, kind: str, temporary: Collection[str] = ()) -> str:
     """The job as ``json``, ``python`` or ``qgis_process``.
 
     Args:
         job: What would be run.
         kind: One of the three.
-        temporary: Whether the output is a temporary file, which each run then makes anew; JSON
-            always names it.
+        temporary: Those of its outputs that are temporary files, which each run then makes anew;
+            JSON always names them, and so does Python the standard error.
     """
     if kind == "json":
         return json.dumps(json.loads(job.to_json()), indent=2, ensure_ascii=False)
     return as_python(job, temporary) if kind == "python" else as_command(job, temporary)
 
 
-def as_command(job: Job, temporary: bool = False) -> str:
+def as_command(job: Job, temporary: Collection[str] = ()) -> str:
     """A shell command; dates are always given, so nothing has to be guessed again."""
     words = ["qgis_process", "run", f"rasterfuse:{job.model}", "--"]
     words += [f"{name}={value}" for name, value in _processing_values(job)]
-    words.append(f"OUTPUT={'TEMPORARY_OUTPUT' if temporary else job.output}")
+    for name, path in zip(("OUTPUT", "STANDARD_ERROR"), job.outputs):
+        words.append(f"{name}={'TEMPORARY_OUTPUT' if path in temporary else path}")
     return " ".join(shlex.quote(word) for word in words)
 
 
@@ -83,12 +84,14 @@ def _settings(prefix: str, source: RasterSource) -> list[tuple[str, Any]]:
     return values
 
 
-def as_python(job: Job, temporary: bool = False) -> str:
+def as_python(job: Job, temporary: Collection[str] = ()) -> str:
     """A call for the Python console."""
     arguments = [repr(job.model)]
     arguments += [f"{name}={text}" for name, text in _keywords(job)]
-    if not temporary:
+    if job.output not in temporary:
         arguments.append(f"output={job.output!r}")
+    if job.error_output is not None:
+        arguments.append(f"error_output={job.error_output!r}")
     body = "".join(f"    {argument},\n" for argument in arguments)
     names = ["from rasterfuse import fuse"]
     if "Image(" in body:

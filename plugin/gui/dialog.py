@@ -207,8 +207,9 @@ class FusionDialog(QDialog):
         self.check()
         if self._draft.job is None:
             return
-        temporary = not self.form.output.path()
-        QApplication.clipboard().setText(as_text(self._draft.job, kind, temporary))
+        job, chosen = self._draft.job, (self.form.output.path(), self.form.output.error_path())
+        temporary = [path for path in job.outputs if path not in chosen]
+        QApplication.clipboard().setText(as_text(job, kind, temporary))
         self.messages.tell("copy", INFO, "", self.tr("The job is on the clipboard."))
 
     def _show_stage(self, stage: str, fraction: float) -> None:

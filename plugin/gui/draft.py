@@ -11,6 +11,7 @@ from ..checks import ERROR, Finding
 from ..job import Job
 from ..layers.inspect import inspect
 from ..layers.request import Image, JobOptions, build_job, source_of
+from .output_box import temporary_path
 
 if TYPE_CHECKING:
     from .form import FusionForm
@@ -55,9 +56,16 @@ def _options(form: FusionForm) -> JobOptions:
         parameters=form.parameters.values(),
         extent=form.output.chosen_extent(),
         device=form.output.chosen_device(),
+        error_output=_error_output(form),
         harmonise=form.radiometry.harmonise.currentData(),
         coregister=form.radiometry.coregister.currentData(),
     )
+
+
+def _error_output(form: FusionForm) -> str | None:
+    if not form.output.wants_error():
+        return None
+    return form.output.error_path() or temporary_path(f"{form.card().id}_error")
 
 
 def _usable_images(form: FusionForm, findings: list[Finding]) -> dict[str, Image]:

@@ -155,6 +155,7 @@ class FusionForm(QWidget):
             "parameters": self._values,
             "radiometry": self.radiometry.memory(),
             "device": self.output.chosen_device(),
+            "standard_error": self.output.error.isChecked(),
             "folder": self.files.folder,
         }
 
@@ -168,6 +169,7 @@ class FusionForm(QWidget):
         self.parameters.set_values(self._values.get(self.card().id, {}))
         self.radiometry.restore(_dict(memory.get("radiometry")))
         self.output.choose_device(str(memory.get("device", "auto")))
+        self.output.error.setChecked(memory.get("standard_error") is True)
         self.files.folder = str(memory.get("folder", ""))
 
     def _list_families(self) -> None:
@@ -205,6 +207,7 @@ class FusionForm(QWidget):
         self._shown = card
         self.summary.setText(card.summary)
         self.models.set_card(card)
+        self.output.set_card(card)
         self.radiometry.set_references_wanted(card.family == "spatiotemporal")
         self.card_changed.emit(card)
         self.changed.emit()

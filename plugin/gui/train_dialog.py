@@ -115,6 +115,9 @@ class TrainDialog(QDialog):
         box = QGroupBox(self.tr("Training"), self)
         self.preview.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.preview.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
+        self.preview.setToolTip(
+            self.tr("A part kept aside: the fine image of another day, the fused one, the true one")
+        )
         self.preview.setVisible(False)
         self.result.setWordWrap(True)
         self.result.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)

@@ -30,7 +30,7 @@ from ..job import Job, RasterSource
 from .bands import bands_of
 from .files import origin_of, plain_path, source_path
 from .report import number
-from .style import copy_style, fresh_style
+from .style import copy_style, fresh_style, ramp_style
 
 NAME_TEMPLATE = "{fine}_{date}_{method}"
 REPORT_PROPERTY = "rasterfuse/report"
@@ -48,7 +48,7 @@ def publish(
     fine_layer: QgsRasterLayer | None = None,
     name: str | None = None,
 ) -> QgsRasterLayer:
-    """Load the result of a job into the project.
+    """Load the result of a job into the project, and below it its standard error, if it has one.
 
     Args:
         job: What was asked for, with the images as the user chose them.
@@ -58,22 +58,44 @@ def publish(
         name: Name of the new layer; made from ``NAME_TEMPLATE`` when left out.
 
     Raises:
-        OutputError: The result cannot be loaded.
+        OutputError: A file cannot be loaded.
     """
     project = project or QgsProject.instance()
-    path = str(report.get("path") or job.output)
+    name = name or result_name(job, fine_layer)
+    layer = _load(str(report.get("path") or job.output), name)
+    dress(layer, job, report, fine_layer, project)
+    project.addMapLayer(layer, False)
+    _place_above_inputs(layer, job, project, fine_layer)
+    if report.get("error_path"):
+        error = _load(str(report["error_path"]), error_name(name))
+        dress_error(error, job, report)
+        project.addMapLayer(error, False)
+        root = project.layerTreeRoot()
+        group, row = _position(root.findLayer(layer.id()), root)
+        group.insertLayer(row + 1, error)
+    return layer
+
+
+def _load(path: str, name: str) -> QgsRasterLayer:
     # Without QGIS's own style, for which it would read the image while the user waits.
-    plain = QgsRasterLayer.LayerOptions(False)
-    layer = QgsRasterLayer(path, name or result_name(job, fine_layer), "gdal", plain)
+    layer = QgsRasterLayer(path, name, "gdal", QgsRasterLayer.LayerOptions(False))
     if not layer.isValid():
         raise OutputError(
             f"The result {path} was written but cannot be loaded "
             f"({layer.error().summary() or 'QGIS gave no reason'}). Open it by hand to see why."
         )
-    dress(layer, job, report, fine_layer, project)
-    project.addMapLayer(layer, False)
-    _place_above_inputs(layer, job, project, fine_layer)
     return layer
+
+
+def error_name(result: str) -> str:
+    """What the layer with the standard error of a result is called."""
+    return tr("{0} (standard error)").format(result)
+
+
+def dress_error(layer: QgsRasterLayer, job: Job, report: Mapping[str, Any]) -> None:
+    """Give a loaded standard error its style, date and history."""
+    ramp_style(layer)
+    _set_record(layer, job, report)
 
 
 def dress(
@@ -86,11 +108,16 @@ def dress(
     """Give a loaded result its style, date, history and report."""
     project = project or QgsProject.instance()
     _style(layer, job, fine_layer, project)
+    _set_record(layer, job, report)
+    layer.setCustomProperty(REPORT_PROPERTY, json.dumps(report, ensure_ascii=False, default=str))
+
+
+def _set_record(layer: QgsRasterLayer, job: Job, report: Mapping[str, Any]) -> None:
+    """Date and history."""
     day = _target_day(job)
     if day:
         _set_date(layer, day)
     layer.setMetadata(_metadata(layer, job, report, day))
-    layer.setCustomProperty(REPORT_PROPERTY, json.dumps(report, ensure_ascii=False, default=str))
 
 
 def report_of(layer: QgsRasterLayer) -> dict[str, Any] | None:

@@ -272,6 +272,10 @@ def _result(report: Mapping[str, Any]) -> str:
         (tr("Peak memory"), f"{number(report.get('peak_memory_mb'))} MB"),
         (tr("Version"), f"RasterFuse {report.get('version', '–')}"),
     ]  # fmt: skip
+    if report.get("error_path"):
+        means = ", ".join(number(value) for value in report.get("standard_error") or ())
+        rows[1:1] = [(tr("Standard error"), report["error_path"]),
+                     (tr("Its mean per band"), means or "–")]  # fmt: skip
     return _section(tr("Result"), _table([tr("Property"), tr("Value")], rows))
 
 

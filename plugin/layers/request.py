@@ -74,6 +74,7 @@ class JobOptions:
     coregister: str = COREGISTER[0]
     backend: str = "auto"
     limits: Limits = field(default_factory=Limits)
+    error_output: str | None = None
 
 
 def guess_date(layer_or_path: QgsMapLayer | str | os.PathLike[str]) -> str | None:
@@ -164,6 +165,7 @@ def build_job(
         backend=options.backend,
         limits=options.limits,
         model_file=card.model_file,
+        error_output=options.error_output and os.path.abspath(options.error_output),
     )
     return replace(job, extent=_extent(job, card, options.extent))
 

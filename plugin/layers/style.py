@@ -1,4 +1,4 @@
-"""Give a result the style of another layer, with the same stretch, whatever its bands."""
+"""Give a result the style of another layer, with the same stretch, or one of its own."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from collections.abc import Mapping
 
 from qgis.core import (
     QgsContrastEnhancement,
+    QgsGradientColorRamp,
     QgsMapLayer,
     QgsMultiBandColorRenderer,
     QgsRasterLayer,
     QgsRasterMinMaxOrigin,
     QgsReadWriteContext,
     QgsSingleBandGrayRenderer,
+    QgsSingleBandPseudoColorRenderer,
 )
+from qgis.PyQt.QtGui import QColor
 from qgis.PyQt.QtXml import QDomDocument, QDomElement
 
 # Attributes of a renderer that hold a band number; -1 stands for none.
@@ -25,6 +28,8 @@ _BAND_ATTRIBUTES = (
     "band",
     "inputBand",
 )
+_REDS = ("#fff5f0", "#67000d")
+_SAMPLE = 250_000  # pixels that a stretch is made from
 _COLOURS = (650.0, 560.0, 475.0)  # nanometres of what the eye calls red, green and blue
 
 
@@ -70,6 +75,18 @@ def fresh_style(target: QgsRasterLayer, wavelengths: Mapping[int, float]) -> Non
         QgsContrastEnhancement.ContrastEnhancementAlgorithm.StretchToMinimumMaximum,
         QgsRasterMinMaxOrigin.Limits.CumulativeCut,
     )
+
+
+def ramp_style(target: QgsRasterLayer) -> None:
+    """Show the first band of a layer whose values start at 0 from light to dark red."""
+    provider = target.dataProvider()
+    # Not from a histogram: GDAL makes none of values that are all the same.
+    found = provider.bandStatistics(1, extent=target.extent(), sampleSize=_SAMPLE)
+    renderer = QgsSingleBandPseudoColorRenderer(provider, 1)
+    renderer.setClassificationMin(0.0)
+    renderer.setClassificationMax(found.mean + 2 * found.stdDev)
+    renderer.createShader(QgsGradientColorRamp(*map(QColor, _REDS)))
+    target.setRenderer(renderer)
 
 
 def _nearest(wanted: float, wavelengths: Mapping[int, float]) -> int | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qgis.core import (
@@ -21,7 +22,7 @@ from ...models.cards import Card
 from ...models.errors import CancelledError, FusionError
 from .algorithm import WorkerAlgorithm
 from .help import help_html, paper_url
-from .parameters import OUTPUT, REPORT, definitions, number_outputs, tr
+from .parameters import ERROR_OUTPUT, OUTPUT, REPORT, definitions, number_outputs, tr
 
 if TYPE_CHECKING:
     from ..job import Job
@@ -36,7 +37,7 @@ class CardAlgorithm(WorkerAlgorithm):
         super().__init__()
         self._card = card
         self._job: Job | None = None
-        self._dresser: Dresser | None = None
+        self._dressers: dict[str, Dresser] = {}
         self._teller: Teller | None = None
 
     def createInstance(self) -> CardAlgorithm:
@@ -108,9 +109,14 @@ class CardAlgorithm(WorkerAlgorithm):
             self._teller.check(self._job, feedback)
         except Exception as error:
             raise failure(error) from error
-        default_name = self.parameterDefinition(OUTPUT).description()
-        self._dresser = Dresser(self._job, values.fine_layer(), default_name)
+        for name in self._outputs():
+            default_name = self.parameterDefinition(name).description()
+            is_error = name == ERROR_OUTPUT
+            self._dressers[name] = Dresser(self._job, values.fine_layer(), default_name, is_error)
         return True
+
+    def _outputs(self) -> list[str]:
+        return [OUTPUT, ERROR_OUTPUT] if self._card.tells_error else [OUTPUT]
 
     def processAlgorithm(
         self,
@@ -121,11 +127,13 @@ class CardAlgorithm(WorkerAlgorithm):
         from ..layers.report import report_numbers
         from .road import failure
 
-        if self._job is None or self._dresser is None or self._teller is None:
+        if self._job is None or self._teller is None:
             raise QgsProcessingException(tr("The algorithm was not prepared. Start it again."))
         # Not in prepareAlgorithm: QGIS forgets what is said of layers to the context it has there.
-        output = self.parameterAsOutputLayer(parameters, OUTPUT, context)
-        job = self._job.with_output(os.path.abspath(output))
+        given = {n: self.parameterAsOutputLayer(parameters, n, context) for n in self._outputs()}
+        paths = {name: os.path.abspath(path) for name, path in given.items() if path}
+        error = paths.get(ERROR_OUTPUT)
+        job = replace(self._job, output=paths[OUTPUT], error_output=error)
         try:
             report = self._teller.run(job, feedback)
         except CancelledError as error:
@@ -133,7 +141,9 @@ class CardAlgorithm(WorkerAlgorithm):
             return {}
         except Exception as error:
             raise failure(error) from error
-        self._dresser.wait_for(output, job, report, context)
+        for name in paths:
+            self._dressers[name].wait_for(given[name], job, report, context)
         known = number_outputs(self._card)
         numbers = {key: value for key, value in report_numbers(report).items() if key in known}
-        return {OUTPUT: output, REPORT: json.dumps(report, ensure_ascii=False), **numbers}
+        written = {name: given[name] for name in paths}
+        return {**written, REPORT: json.dumps(report, ensure_ascii=False), **numbers}

@@ -15,25 +15,29 @@ from qgis.core import (
 
 from ...models.errors import FusionError
 from ..job import Job
-from ..layers.publish import dress, result_name
+from ..layers.publish import dress, dress_error, error_name, result_name
 
 
 class Dresser(QgsProcessingLayerPostProcessorInterface):
-    """Dresses the result of one run once QGIS has loaded it.
+    """Dresses the result of one run, or its standard error, once QGIS has loaded it.
 
     QGIS keeps only a pointer to it, so Python must keep it alive until then.
     """
 
     _waiting: ClassVar[dict[str, Dresser]] = {}
 
-    def __init__(self, job: Job, fine: QgsRasterLayer | None, default_name: str) -> None:
+    def __init__(
+        self, job: Job, fine: QgsRasterLayer | None, default_name: str, is_error: bool = False
+    ) -> None:
         super().__init__()
         self._default_name = default_name
+        self._is_error = is_error
         self._job = job
         self._report: dict[str, Any] = {}
         # The layer may be gone when the result is loaded: keep what it is called, not the layer.
         self._fine_id = fine.id() if fine is not None else ""
-        self._name = result_name(job, fine)
+        name = result_name(job, fine)
+        self._name = error_name(name) if is_error else name
 
     def wait_for(
         self, path: str, job: Job, report: dict[str, Any], context: QgsProcessingContext
@@ -66,6 +70,9 @@ class Dresser(QgsProcessingLayerPostProcessorInterface):
         project = context.project() or QgsProject.instance()
         fine = project.mapLayer(self._fine_id) if self._fine_id else None
         try:
-            dress(layer, self._job, self._report, fine, project)
+            if self._is_error:
+                dress_error(layer, self._job, self._report)
+            else:
+                dress(layer, self._job, self._report, fine, project)
         except FusionError as error:
             feedback.pushWarning(error.sentence)

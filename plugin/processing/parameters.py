@@ -31,6 +31,7 @@ from ..job import COREGISTER, HARMONISE
 
 ICON = Path(__file__).resolve().parents[2] / "resources" / "icons" / "rasterfuse.svg"
 OUTPUT = "OUTPUT"
+ERROR_OUTPUT = "STANDARD_ERROR"
 REPORT = "REPORT"
 DEVICES = ("auto", "cpu", "cuda", "mps")
 LEAST_MEMORY_MB = 64
@@ -121,6 +122,8 @@ def definitions(card: Card) -> Iterator[QgsProcessingParameterDefinition]:
         yield _coregister()
     yield _memory()
     yield _output()
+    if card.tells_error:
+        yield _error_output()
 
 
 def with_help(
@@ -317,6 +320,17 @@ def _memory() -> QgsProcessingParameterDefinition:
 def _output() -> QgsProcessingParameterDefinition:
     output = QgsProcessingParameterRasterDestination(OUTPUT, tr("Fused image"))
     return with_help(output, tr("A GeoTIFF with the data type and nodata of the fine image."))
+
+
+def _error_output() -> QgsProcessingParameterDefinition:
+    output = QgsProcessingParameterRasterDestination(
+        ERROR_OUTPUT, tr("Standard error"), None, True, False
+    )
+    text = tr(
+        "How far each value of the fused image may be off, in its unit: a second GeoTIFF. Empty: "
+        "not written."
+    )
+    return with_help(output, text)
 
 
 def number_outputs(card: Card) -> dict[str, str]:

@@ -26,7 +26,7 @@ from ..job import COREGISTER, HARMONISE, Job, Limits, parse_date
 from ..layers.request import Image, JobOptions, build_job, pair_up
 from .given import Given, band_numbers, split
 from .output import check_output
-from .parameters import LEAST_MEMORY_MB, OUTPUT, Place, has_references, places
+from .parameters import ERROR_OUTPUT, LEAST_MEMORY_MB, OUTPUT, Place, has_references, places
 
 
 class Values(Given):
@@ -68,15 +68,21 @@ class Values(Given):
         Raises:
             InputError: It is no GeoTIFF.
         """
-        wanted = self._given.get(OUTPUT)
+        return self._planned(self._wanted(OUTPUT), "fused.tif")
+
+    def _planned(self, path: str, temporary: str) -> str:
+        if path in ("", QgsProcessing.TEMPORARY_OUTPUT):
+            return os.path.join(QgsProcessingUtils.tempFolder(), temporary)
+        return check_output(path)
+
+    def _wanted(self, name: str) -> str:
+        """What was given for an output, empty for nothing."""
+        wanted = self._given.get(name)
         if isinstance(wanted, QgsProcessingOutputLayerDefinition):
             wanted = wanted.sink
         if isinstance(wanted, QgsProperty):
             wanted = wanted.staticValue()
-        path = str(wanted or "")
-        if path in ("", QgsProcessing.TEMPORARY_OUTPUT):
-            return os.path.join(QgsProcessingUtils.tempFolder(), "fused.tif")
-        return check_output(path)
+        return str(wanted or "")
 
     def _image(self, role: str) -> Image | None:
         source = next(iter(self.layers(role.upper())), None)
@@ -117,6 +123,7 @@ class Values(Given):
         memory = self.number("MEMORY")
         if memory is not None and memory < LEAST_MEMORY_MB:
             raise InputError(f"MEMORY is {memory:g} MB. Give at least {LEAST_MEMORY_MB}.")
+        error = self._wanted(ERROR_OUTPUT)
         return JobOptions(
             parameters={
                 spec.name: value
@@ -128,6 +135,7 @@ class Values(Given):
             harmonise=self._choice("HARMONISE", HARMONISE),
             coregister=self._choice("COREGISTER", COREGISTER),
             limits=Limits(memory_mb=None if memory is None else int(memory)),
+            error_output=self._planned(error, "error.tif") if error else None,
         )
 
     def _bands(self, place: Place) -> tuple[int, ...]:

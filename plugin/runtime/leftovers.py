@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+from ..paths import part_of
 from ..training_job import AnyJob
 
 _TRIES = 20  # Windows lets go of a dead process's files a little late
@@ -15,27 +16,27 @@ class Leftovers:
     """Make it before the job is sent, so what was there before is known."""
 
     def __init__(self, job: AnyJob) -> None:
-        self._output = job.output
-        self._before = _identity(job.output)
-        self._unfinished = (job.part, job.part + ".aux.xml")
+        self._before = {path: _identity(path) for path in job.outputs}
+        parts = [part_of(path) for path in job.outputs]
+        self._unfinished = [*parts, *(part + ".aux.xml" for part in parts)]
 
     def remove(self) -> list[str]:
         """Remove what the job wrote; call it when nobody writes any more.
 
-        The output itself goes only when it is another file than the one that was there before:
-        the job was stopped between finishing it and saying so.
+        An output itself goes only when it is another file than the one that was there before: the
+        job was stopped between finishing it and saying so.
 
         Returns:
             The paths that could not be removed.
         """
         remained = self.remove_unfinished()
-        changed = _identity(self._output) not in (None, self._before)
-        if changed and not _remove(self._output):
-            remained.append(self._output)
+        for path, before in self._before.items():
+            if _identity(path) not in (None, before) and not _remove(path):
+                remained.append(path)
         return remained
 
     def remove_unfinished(self) -> list[str]:
-        """Remove the growing file only; returns what could not be removed."""
+        """Remove the growing files only; returns what could not be removed."""
         return [path for path in self._unfinished if not _remove(path)]
 
 

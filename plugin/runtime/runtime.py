@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -163,7 +163,7 @@ class Runtime:
     ) -> dict[str, Any]:
         """Run a job and return its report; blocks, calls back on this thread.
 
-        Without a result neither ``job.part`` nor a new ``job.output`` is left.
+        Without a result no new one of ``job.outputs`` is left, nor what grows beside it.
 
         Raises:
             FusionError: What the worker reported; WorkerError when there is none or it died;
@@ -175,7 +175,7 @@ class Runtime:
         )
         status = self.prepare(is_cancelled, on_progress)
         device = device_key(job.device, status.hello)
-        output = os.path.normcase(os.path.realpath(job.output))
+        outputs = {os.path.normcase(os.path.realpath(path)) for path in job.outputs}
 
         def check() -> None:
             self._check(is_cancelled)
@@ -184,10 +184,10 @@ class Runtime:
             on_progress(WAITING, 0.0)
 
         # Two devices must not write one file. Always in this order, so nobody waits in a circle.
-        with (
-            self._slots.taken(f"device {device}", check, on_wait),
-            self._slots.taken(f"output {output}", check, on_wait),
-        ):
+        wanted = [f"device {device}", *(f"output {path}" for path in sorted(outputs))]
+        with ExitStack() as stack:
+            for slot in wanted:
+                stack.enter_context(self._slots.taken(slot, check, on_wait))
             return self._run_on(device, status.python, job, listener)
 
     def _run_on(self, device: str, python: str, job: AnyJob, listener: Listener) -> dict[str, Any]:

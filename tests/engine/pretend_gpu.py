@@ -95,6 +95,15 @@ class PretendGpu(TorchDispatchMode):
         super().__init__()
         self.float64 = float64
 
+    def __enter__(self):
+        # The parameters of a network become new ones there: they cannot change their kind.
+        torch.__future__.set_overwrite_module_params_on_conversion(True)
+        return super().__enter__()
+
+    def __exit__(self, *exc):
+        torch.__future__.set_overwrite_module_params_on_conversion(False)
+        return super().__exit__(*exc)
+
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         if not types and "device" not in (kwargs or {}):
             return function(*args, **(kwargs or {}))

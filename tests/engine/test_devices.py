@@ -62,7 +62,8 @@ def test_every_method_gives_the_same_on_another_device(rasters, rng, gpu, model)
         result, report = rasters.fuse(job_of(rasters, paths, card, "cuda"))
     assert report["device"] == str(DEVICE)
     assert gpu.calls > 0
-    np.testing.assert_array_equal(result, expected)
+    # Convolutions add up in an order that goes with the layout in memory.
+    np.testing.assert_allclose(result, expected, rtol=2e-6)
 
 
 def test_a_gpu_without_double_precision_says_so(gpu):

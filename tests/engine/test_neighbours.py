@@ -100,6 +100,27 @@ def test_weighted_sum_adds_what_the_neighbours_hold(backend):
             np.testing.assert_allclose(total[:, row, col], expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_shares_go_by_likeness_and_distance(backend):
+    rng = np.random.default_rng(9)
+    features = torch.from_numpy(rng.random((2, 12, 13)).astype("float32"))
+    usable = torch.from_numpy(rng.random((12, 13)) > 0.3)
+    unlike = torch.from_numpy(rng.random((12, 13)).astype("float32"))
+    unlike[5, 5] = 0.0
+    similar = find_neighbours(features, usable, search_window(3), 6, 0.3, backend)
+    shares = similar.shares(unlike)
+    for row in range(6):
+        for col in range(7):
+            expected = np.zeros(6)
+            for n, place in enumerate(similar.place[:, row, col].tolist()):
+                if place >= 0:
+                    dy, dx = divmod(place, 7)
+                    far = 1 + np.hypot(dy - 3, dx - 3) / 3
+                    expected[n] = 1 / (float(unlike[row + dy, col + dx]) * far + 1e-7)
+            expected /= max(expected.sum(), 1e-30)
+            np.testing.assert_allclose(shares[:, row, col], expected, rtol=1e-4, atol=1e-7)
+
+
 def test_distance_is_measured_from_the_pixel():
     features = torch.zeros(1, 7, 7)
     usable = torch.ones(7, 7, dtype=torch.bool)

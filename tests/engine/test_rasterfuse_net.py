@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +21,7 @@ from rasterfuse.models.spatiotemporal.reduced_pair import reduce_images
 from rasterfuse.models.weights import load_weights, save_model
 
 SIDE, RATIO = 96, 8.0
+WORKER = Path(__file__).resolve().parents[2] / "plugin" / "engine" / "worker.py"
 
 
 def random_network():
@@ -198,6 +203,27 @@ def test_openvino_gives_what_torch_gives():
         )
         # In standard deviations of an image; 1e-3 of reflectance is more.
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_openvino_reports_to_nobody():
+    """Its package for that opens connections as soon as openvino is imported."""
+    pytest.importorskip("openvino")
+    code = (
+        f"import sys; sys.argv = ['']; sys.path.insert(0, {str(WORKER.parent)!r}); import worker\n"
+        "import socket\n"
+        "def refuse(*words): raise SystemExit('it wants to connect')\n"
+        "socket.socket.connect = refuse\n"
+        "from rasterfuse.models.network_runtime import _openvino\n"
+        "assert _openvino() is not None\n"
+        "from openvino.tools.ovc.telemetry_utils import tm\n"
+        "print(tm.__name__)\n"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "CI"}
+    done = subprocess.run(
+        [sys.executable, "-E", "-c", code], capture_output=True, text=True, env=environment,
+        check=False,
+    )  # fmt: skip
+    assert done.stdout.strip() == "openvino.tools.ovc.telemetry_stub", done.stderr
 
 
 def test_openvino_is_refused_where_it_cannot_run():

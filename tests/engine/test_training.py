@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from rasterfuse.models.errors import CancelledError, FusionError, InputError
 from rasterfuse.models.model_file import read_model_card
@@ -33,19 +34,19 @@ DAYS = ("2024-05-01", "2024-06-01", "2024-07-01")
 
 @pytest.fixture
 def job(rasters, rng):
-    """Three dates of 160 x 160 pixels of two classes; coarse pixels 8 times as large."""
-    classes = np.kron(rng.random((40, 40)) < 0.5, np.ones((4, 4)))
+    """Three dates of 128 x 128 pixels of two classes; coarse pixels 8 times as large."""
+    classes = np.kron(rng.random((32, 32)) < 0.5, np.ones((4, 4)))
     pairs = []
     for number, day in enumerate(DAYS):
         values = [0.2 + 0.1 * number * classes, 0.5 - 0.15 * number * (1 - classes)]
-        fine = np.stack(values) + 0.01 * rng.normal(size=(2, 160, 160))
-        coarse = fine.reshape(2, 20, 8, 20, 8).mean(axis=(2, 4))
+        fine = np.stack(values) + 0.01 * rng.normal(size=(2, 128, 128))
+        coarse = fine.reshape(2, 16, 8, 16, 8).mean(axis=(2, 4))
         paths = (rasters.write(f"c{number}", coarse, rasters.grid(80.0)),
                  rasters.write(f"f{number}", fine, rasters.grid(10.0)))  # fmt: skip
         pairs.append(ReferencePair(*(RasterSource(path, date=day) for path in paths)))
     return TrainingJob(
         "rasterfuse_net", tuple(pairs), str(rasters.folder / "mine.safetensors"), "Mine",
-        steps=16, patch=32, batch=6, seed=3, validation=0.3, device="cpu",
+        steps=12, patch=32, batch=6, seed=3, validation=0.3, device="cpu",
     )  # fmt: skip
 
 
@@ -57,7 +58,7 @@ def test_a_miniature_training_lowers_the_error_and_leaves_a_model(job):
     told = []
     report = training.run(job, lambda stage, fraction, detail=None: told.append((stage, fraction)))
     first, last = report["curve"][0], report["curve"][-1]
-    assert last[0] == 16
+    assert last[0] == 12
     assert last[2] < first[2]
     metrics = report["metrics"]
     assert metrics["model"]["rmse"] < metrics["model_before"]["rmse"]
@@ -73,6 +74,23 @@ def test_a_miniature_training_lowers_the_error_and_leaves_a_model(job):
     assert told[-1] == ("Done", 1.0)
 
 
+def test_the_preview_shows_the_reference_the_fused_image_and_the_truth(job):
+    pictures = []
+
+    def look(stage, fraction, detail=None):
+        if detail is not None:
+            with rasterio.open(detail["preview"]) as picture:
+                pictures.append(picture.read().astype(float))
+
+    training.run(replace(job, steps=40), look)
+    side = (pictures[-1].shape[2] - 12) // 3
+    panels = [pictures[-1][:, :, n * (side + 6) : n * (side + 6) + side] for n in range(3)]
+    off = [np.abs(panel - panels[2]).mean() for panel in panels]
+    assert off[1] < off[0]
+    assert np.ptp(panels[2]) > 100
+
+
+@pytest.mark.slow
 def test_simulated_scenes_alone_do_and_give_a_model_for_any_ratio(job, monkeypatch):
     monkeypatch.setattr(training, "_SCENES", 2)
     monkeypatch.setattr(training, "_SCENES_ASIDE", 1)
@@ -116,8 +134,12 @@ def test_a_cancelled_training_keeps_its_state_and_writes_no_model(job):
     with pytest.raises(CancelledError, match="go on"):
         training.run(job, on_progress, lambda: len(steps) > 2)
     assert leftovers(job) == ["mine.safetensors.training"]
+    raw = Path(f"{job.output}.training").read_bytes()  # nothing in it could be executed
+    header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
+    assert "rasterfuse_training" in header["__metadata__"]
 
 
+@pytest.mark.slow
 def test_another_training_does_not_go_on_with_the_state_of_this_one(job):
     steps = []
     with pytest.raises(CancelledError):
@@ -127,7 +149,7 @@ def test_another_training_does_not_go_on_with_the_state_of_this_one(job):
 
 
 def test_fine_tuning_starts_from_given_weights(job, tmp_path):
-    training.run(job)
+    training.run(replace(job, steps=4))
     again = replace(job, start_from=job.output, output=str(tmp_path / "tuned.safetensors"), steps=1)
     report = training.run(again)
     before = read_model_card(job.output).metrics["model"]["rmse"]
@@ -143,9 +165,9 @@ def test_nothing_that_is_kept_aside_is_learnt_from(job):
     assert series.aside
     # The two earlier dates as targets of the two others each, left of the line and the strip.
     pixels = sum(sample.known.numel() for sample in series.training)
-    assert pixels == 4 * 160 * (160 * 0.7 - 8)
+    assert pixels == 4 * 128 * 80  # 128 * 0.7 - 8 = 81.6, in whole fours
     # The last date as the target of both others, right of them.
-    assert sum(sample.known.numel() for sample in series.aside) == 2 * 160 * (160 * 0.3 - 8)
+    assert sum(sample.known.numel() for sample in series.aside) == 2 * 128 * 28
 
 
 def test_pairs_of_one_day_are_too_little(job):
@@ -154,7 +176,7 @@ def test_pairs_of_one_day_are_too_little(job):
 
 
 def test_images_that_are_all_cloud_are_too_little(job, rasters):
-    cloud = np.full((2, 160, 160), -1.0)
+    cloud = np.full((2, 128, 128), -1.0)
     cloud[:, 0, 0] = 0.5
     path = rasters.write("cloud", cloud, rasters.grid(10.0), nodata=-1)
     pairs = tuple(replace(pair, fine=replace(pair.fine, path=path)) for pair in job.pairs)
@@ -214,12 +236,3 @@ def test_too_little_memory_makes_the_batches_smaller(samples):
     assert tried.reached.step == 8
     assert tried.reached.batch == 2
     assert "2 patches" in tried.reached.warnings[-1]
-
-
-def test_a_state_holds_nothing_that_could_be_executed(job):
-    steps = []
-    with pytest.raises(CancelledError):
-        training.run(job, lambda *_: steps.append(1), lambda: len(steps) > 20)
-    raw = Path(f"{job.output}.training").read_bytes()
-    header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
-    assert "rasterfuse_training" in header["__metadata__"]

@@ -53,6 +53,15 @@ def test_every_card_has_a_module_with_its_class(card):
 
 
 @pytest.mark.parametrize("card", CARDS.values(), ids=CARDS)
+def test_a_card_promises_the_standard_error_where_its_class_tells_it(card):
+    path = MODELS / f"{card.module.replace('.', '/')}.py"
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    made = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == card.class_name)
+    methods = {node.name for node in made.body if isinstance(node, ast.FunctionDef)}
+    assert card.tells_error == ("fuse_with_error" in methods)
+
+
+@pytest.mark.parametrize("card", CARDS.values(), ids=CARDS)
 def test_every_card_tells_a_user_what_to_know(card):
     assert re.fullmatch(r"[a-z][a-z0-9_]*", card.id)
     assert card.summary.endswith(".")

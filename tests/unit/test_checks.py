@@ -322,6 +322,21 @@ def test_an_output_that_cannot_be_written_is_refused(fusion, tmp_path):
     assert said(folder, infos, ERROR, "output", "is a folder. Give a file name.")
 
 
+def test_a_standard_error_that_cannot_be_written_is_refused(fusion, tmp_path):
+    job, infos = fusion
+
+    def said_of(path, model="rasterfuse_net"):
+        asked = replace(job, model=model, parameters={}, error_output=str(path))
+        return [f.sentence for f in findings(asked, infos) if f.place == "error_output"]
+
+    assert said_of(tmp_path / "error.tif") == []
+    assert said_of(tmp_path / "error.tif", "starfm")[0].startswith("STARFM cannot tell the stand")
+    assert "does not exist" in said_of(tmp_path / "no" / "error.tif")[0]
+    assert "is a folder" in said_of(tmp_path)[0]
+    for path in (job.output, tmp_path / "." / os.path.basename(job.output), job.part):
+        assert "would overwrite the result" in said_of(path)[0]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="rights are another matter on Windows")
 def test_a_read_only_folder_is_refused(fusion):
     job, infos = fusion

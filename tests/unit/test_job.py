@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -66,6 +67,7 @@ jobs = st.builds(
     coregister=st.sampled_from(COREGISTER),
     backend=texts,
     limits=st.builds(Limits, whole, whole, whole, st.booleans()),
+    error_output=st.none() | texts,
 )
 
 
@@ -131,6 +133,16 @@ def test_the_unfinished_result_lies_beside_the_finished_one():
     assert JOB.output == "out.tif"
 
 
+def test_the_standard_error_is_one_of_the_outputs_where_it_is_wanted(tmp_path, monkeypatch):
+    both = replace(JOB, error_output="error.tif")
+    assert JOB.outputs == ("out.tif",)
+    assert both.outputs == ("out.tif", "error.tif")
+    monkeypatch.chdir(tmp_path)
+    there = [str(tmp_path / name) for name in both.outputs]
+    assert list(both.with_absolute_paths().outputs) == there
+    assert JOB.with_absolute_paths().error_output is None
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -142,6 +154,8 @@ def test_the_unfinished_result_lies_beside_the_finished_one():
         (spoil(model=""), "model is ''"),
         (spoil(output=None), "output is None"),
         (spoil(output="a\0b"), "not a text"),
+        (spoil(error_output=""), "error_output is ''"),
+        (spoil(error_output=True), "error_output is True, not a text"),
         (spoil(parameters=[]), r"parameters is \[\]"),
         (spoil(harmonise="maybe"), "maybe.*Choose one of: auto, always, never"),
         (spoil(coregister=True), "coregister is True. Choose one of: never, auto"),

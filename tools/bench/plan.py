@@ -70,7 +70,7 @@ class Case:
 
 
 def cases(family: str) -> list[Case]:
-    """Every method at its defaults, and the windowed ones at the usual window too."""
+    """Every method at its defaults, the windowed ones at the usual window and in fast mode too."""
     found = []
     for card in load_cards().values():
         if card.family != family:
@@ -79,6 +79,8 @@ def cases(family: str) -> list[Case]:
         default = card.check_parameters({}).get("window")
         if card.id in _WINDOWED and default != _WINDOW:
             found.append(Case(f"{card.name}, window {_WINDOW}", card, {"window": _WINDOW}))
+        if "fast_mode" in card.check_parameters({}):
+            found.append(Case(f"{card.name}, fast mode", card, {"fast_mode": True}))
     return found
 
 

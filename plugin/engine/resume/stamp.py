@@ -37,6 +37,7 @@ def stamp(job: Job, scene: Scene) -> str | None:
     counts = job.to_dict()
     for indifferent in ("output", "limits"):
         del counts[indifferent]
+    counts["error_output"] = job.error_output is not None  # whatever its name
     counts["inputs"] = _nameless(counts["inputs"])
     counts["engine"] = [VERSION, torch.__version__, _code()]
     digest.update(json.dumps(counts, sort_keys=True).encode("utf-8", "surrogatepass"))

@@ -32,11 +32,14 @@ T = TypeVar("T")
 class Unfinished:
     """The tiles of one job. Use as a context manager; a job that ends well leaves none.
 
+    The layers of a tile are the bands of the result, and those of its standard error after them
+    where that is wanted.
+
     Nothing here ends a job: what cannot be kept or read is done without, with a note.
     """
 
     def __init__(self, job: Job, scene: Scene) -> None:
-        self._bands = scene.bands
+        self._bands = scene.bands * len(job.outputs)
         self._began = time.monotonic()
         self._shelf: Shelf | None = None
         self._journal: Journal | None = None
@@ -67,13 +70,13 @@ class Unfinished:
             self._shelf.close()
 
     def take(self, window: Window) -> Tensor | None:
-        """(bands, rows, cols) of a window that former runs have finished, else None."""
+        """(layers, rows, cols) of a window that former runs have finished, else None."""
         journal = self._journal
         values = None if journal is None else self._attempt(lambda: journal.read(window))
         return None if values is None else torch.from_numpy(values)
 
     def keep(self, window: Window, result: Tensor) -> None:
-        """Keep a finished tile, (bands, rows, cols), if the job is long enough to matter."""
+        """Keep a finished tile, (layers, rows, cols), if the job is long enough to matter."""
         folder = self._folder
         if folder is None or self._fault:
             return

@@ -19,6 +19,7 @@ from ...reading import plain
 from ...training_job import TrainingJob
 from ..device import choose_device, ran_out_of_memory
 from .checkpoint import read_checkpoint, remove_checkpoint, write_checkpoint
+from .preview import remove_preview, write_preview
 from .product import save
 from .scores import Score, score
 from .series import Series, read_series
@@ -54,7 +55,8 @@ def run(
         CancelledError: ``is_cancelled`` said so. What was learnt is kept for going on.
     """
     try:
-        return _Training(job, on_progress, is_cancelled).run()
+        with _Training(job, on_progress, is_cancelled) as training:
+            return training.run()
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, FusionError) or not ran_out_of_memory(error):
             raise
@@ -73,7 +75,14 @@ class _Training:
     ) -> None:
         self._job, self._on_progress, self._is_cancelled = job, on_progress, is_cancelled
         self._state = job.output + _STATE
+        self._preview = self._state + ".png"
         self._started = time.perf_counter()
+
+    def __enter__(self) -> _Training:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        remove_preview(self._preview)
 
     def run(self) -> dict[str, Any]:
         job = self._job
@@ -98,7 +107,9 @@ class _Training:
             )
         network.load_state_dict(weights)
         after = score(network, aside)
-        network.calibration.fill_(float(network.calibration) + after.calibration)
+        # The truth of simulated scenes has no noise, so it cannot say that intervals are too wide.
+        more = after.calibration if series else max(after.calibration, 0.0)
+        network.calibration.fill_(float(network.calibration) + more)
         report = self._report(trainer, before, after, series, str(device))
         save(job, network, report, series)
         remove_checkpoint(self._state)
@@ -144,7 +155,11 @@ class _Training:
         os.makedirs(os.path.dirname(os.path.abspath(self._state)), exist_ok=True)
         write_checkpoint(self._state, checkpoint)
         step, train, validation = trainer.reached.curve[-1]
-        detail = {"step": step, "train": train, "validation": validation, "preview": None}
+        with trainer.averaged() as network:
+            write_preview(self._preview, network, trainer.validation[0])
+        detail = {
+            "step": step, "train": train, "validation": validation, "preview": self._preview
+        }  # fmt: skip
         self._on_progress("Training", self._fraction(trainer), detail)
 
     def _check(self, trainer: Trainer) -> None:

@@ -18,9 +18,11 @@ Draw = Callable[[np.random.Generator], TrainingScene]
 _RANGES: dict[str, Any] = {
     "change": (0.2, 2.5),
     "date_noise": (0.01, 0.8),
-    "date_bias": (0.02, 0.3),
+    "date_bias": (0.01, 0.15),
     "common_noise": (0.03, 0.7),
-    "misled": 0.04,
+    "misled": 0.02,
+    "hazy": 0.08,
+    "bend": (0.0, 0.15),
 }
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -87,7 +87,7 @@ class Trainer:
         self.plan = plan
         self.reached = Progress(total=plan.steps or 0, batch=plan.batch)
         self._source = source
-        self._validation = validation
+        self.validation = validation
         self._device = next(network.parameters()).device
         self._rng = np.random.default_rng(plan.seed)
         self._optimiser = torch.optim.AdamW(network.parameters(), lr=plan.rate, weight_decay=_DECAY)
@@ -181,11 +181,19 @@ class Trainer:
         every = max(self.reached.total // _VALIDATIONS, 1)
         return self.reached.step % every == 0 or self.reached.step == self.reached.total
 
-    def _validate(self) -> Score:
+    @contextmanager
+    def averaged(self) -> Iterator[GatedNetwork]:
+        """The network with the running mean of its weights, for a while."""
         mine = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.network.load_state_dict(self._mean)
-        found = score(self.network, self._validation)
-        self.network.load_state_dict(mine)
+        try:
+            yield self.network
+        finally:
+            self.network.load_state_dict(mine)
+
+    def _validate(self) -> Score:
+        with self.averaged() as network:
+            found = score(network, self.validation)
         reached = self.reached
         reached.curve.append([reached.step, float(np.mean(self._lost)), found.relative])
         self._lost = []
