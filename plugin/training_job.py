@@ -9,10 +9,13 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Union
 
+from ..models.cards import Card, find_card, load_cards
 from ..models.errors import InputError, shown
-from ..models.model_file import SUFFIX, id_of_name
+from ..models.model_file import SUFFIX, id_of_name, read_model_card
+from ..models.trained import card_of
 from . import reading
 from .job import Job, RasterSource, ReferencePair, absolute, read_pair
 
@@ -101,6 +104,26 @@ class TrainingJob:
                 f"{len(days)} usable date{'' if len(days) == 1 else 's'}; training needs at least "
                 f"{LEAST_DATES}, each with a coarse and a fine image. Add pairs of other days."
             )
+
+    def card(self) -> Card:
+        """The card of what the training starts from: of a model file, else of the method.
+
+        Raises:
+            InputError: There is no such method, it has no weights, or the model is of another one.
+            ModelFileError: The model file cannot be used.
+        """
+        card = find_card(self.method)
+        if not card.trainable:
+            raise InputError(f"{card.name} has no weights to train. Choose another method.")
+        if self.start_from is None:
+            return card
+        model = read_model_card(self.start_from)
+        if model.method != self.method:
+            raise InputError(
+                f"{model.name} is a model of the method {model.method}, not of {self.method}. "
+                "Start from another."
+            )
+        return card_of(model, load_cards(), Path(self.start_from))
 
     def with_images(self, swap: Callable[[RasterSource], RasterSource]) -> TrainingJob:
         """The same job with every image replaced."""

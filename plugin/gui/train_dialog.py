@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from html import escape
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from qgis.core import QgsApplication
 from qgis.gui import QgsGui, QgsScrollArea
 from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
-from qgis.PyQt.QtGui import QPixmap, QShowEvent
+from qgis.PyQt.QtGui import QShowEvent
 from qgis.PyQt.QtWidgets import (
     QDialog,
     QFrame,
@@ -33,6 +32,7 @@ from ..training_job import TrainingJob
 from .curve import Curve
 from .log import plugin_icon
 from .notices import SUCCESS, Notice, NoticeBar
+from .preview import Preview
 from .runner import Runner
 from .runtime_watch import RuntimeWatch
 from .train_form import TrainForm
@@ -45,7 +45,7 @@ _MODELS = {"model": "Model", "model_before": "Model before this training"}
 class TrainDialog(QDialog):
     """Images and settings at the left, what the training does at the right.
 
-    ``trained`` carries the id of a new model.
+    ``trained`` carries the id of a new model that is better than what there was.
     """
 
     trained = pyqtSignal(str)
@@ -63,7 +63,7 @@ class TrainDialog(QDialog):
         self.notices = NoticeBar(self)
         self.form = TrainForm(self)
         self.curve = Curve(self)
-        self.preview = QLabel(self)
+        self.preview = Preview(self)
         self.result = QLabel(self)
         self.stage = QLabel(self)
         self.progress = QProgressBar(self)
@@ -113,12 +113,6 @@ class TrainDialog(QDialog):
 
     def _progress_box(self) -> QGroupBox:
         box = QGroupBox(self.tr("Training"), self)
-        self.preview.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.preview.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
-        self.preview.setToolTip(
-            self.tr("A part kept aside: the fine image of another day, the fused one, the true one")
-        )
-        self.preview.setVisible(False)
         self.result.setWordWrap(True)
         self.result.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         layout = QVBoxLayout(box)
@@ -181,7 +175,7 @@ class TrainDialog(QDialog):
             return
         self.curve.clear()
         self.result.clear()
-        self.preview.setVisible(False)
+        self.preview.clear()
         self.notices.withdraw("result")
         title = self.tr("RasterFuse: training {}").format(self._job.name)
         task = TrainingTask(self._job, self._watch.runtime, title)
@@ -211,17 +205,8 @@ class TrainDialog(QDialog):
         step = detail.get("step")
         if isinstance(step, (int, float)):
             self.curve.add(step, detail.get("train"), detail.get("validation"))
-        path = str(detail.get("preview") or "")
-        picture = QPixmap(path) if os.path.isfile(path) else QPixmap()
-        if not picture.isNull():
-            self.preview.setVisible(True)
-            self.preview.setPixmap(
-                picture.scaled(
-                    self.preview.size(),
-                    Qt.AspectRatioMode.KeepAspectRatio,
-                    Qt.TransformationMode.SmoothTransformation,
-                )
-            )
+        if detail.get("preview"):
+            self.preview.show_file(str(detail["preview"]))
 
     def _end(
         self, job: TrainingJob, report: Mapping[str, Any] | None, error: FusionError | None
@@ -238,13 +223,12 @@ class TrainDialog(QDialog):
 
     def _show_result(self, job: TrainingJob, report: Mapping[str, Any]) -> None:
         self.result.setText(metrics_html(report.get("metrics") or {}))
+        warnings = report.get("warnings") or ()
+        level = WARNING if warnings or not report["better"] else SUCCESS
         text = self.tr("{} is in the list of methods now.").format(job.name)
-        level = SUCCESS
-        for warning in report.get("warnings") or ():
-            text += f" {warning}"
-            level = WARNING
-        self._tell(level, self.tr("Trained"), text)
-        self.trained.emit(job.model_id)
+        self._tell(level, self.tr("Trained"), " ".join([report["verdict"], text, *warnings]))
+        if report["better"]:  # else the user should go on with what was there
+            self.trained.emit(job.model_id)
 
     def _tell(self, level: str, title: str, text: str) -> None:
         self.notices.tell(Notice("result", level, title, text), {}, 0)
@@ -252,26 +236,12 @@ class TrainDialog(QDialog):
 
 def metrics_html(metrics: Mapping[str, Mapping[str, float]]) -> str:
     """How far off the model is on images kept aside, beside the simple answers."""
-    own = metrics.get("model", {}).get("rmse")
-    if own is None:
-        return ""
     rows = [(answer, found["rmse"]) for answer, found in metrics.items() if "rmse" in found]
     rows.sort(key=lambda row: row[0] not in _MODELS)
-    trivial = [(value, name.replace("_", " ")) for name, value in rows if name not in _MODELS]
     lines = [
         f"<tr><td>{escape(_MODELS.get(answer) or answer.replace('_', ' ').capitalize())}</td>"
         f"<td align='right'>&nbsp;{value:.4g}</td></tr>"
         for answer, value in rows
     ]
-    verdict = ""
-    if trivial:
-        best, answer = min(trivial)
-        share = 100 * (1 - own / best) if best else 0.0
-        verdict = (
-            f"The model is {share:.0f} % nearer to the truth than the best simple answer "
-            f"({answer})."
-            if share >= 1
-            else f"The model is no better than {answer}: use that, or train on more dates."
-        )
-    head = "<b>Error (RMSE) on images kept aside</b>"
-    return f"{head}<table>{''.join(lines)}</table><p>{escape(verdict)}</p>"
+    head = "<b>Error (RMSE) on what was kept aside</b>"
+    return f"{head}<table>{''.join(lines)}</table>"

@@ -11,7 +11,6 @@ from osgeo import gdal
 
 from ...models.cards import find_card, trainable_cards
 from ...models.errors import InputError, ModelFileError
-from ...models.model_file import read_model_card
 from ..checks import BEYOND, ERROR, Finding
 from ..job import Job, ReferencePair, parse_date
 from ..model_store import new_model_path
@@ -135,18 +134,18 @@ def build_training_job(
 def inspect_training(job: TrainingJob) -> list[Finding]:
     """Everything that can be said of a training without reading pixels, each sentence once."""
     found: list[Finding] = []
+    card = find_card(job.method)
     try:
         job.check()
-        _check_start(job)
+        card = job.card()
     except (InputError, ModelFileError) as error:
         found.append(Finding(ERROR, "job", error.sentence))
     if job.pairs:
         # As a fusion of all pairs, whose images must fit together as well.
-        card = find_card(job.method)
         inputs = tuple(replace(spec, min_pairs=1, max_pairs=None) for spec in card.inputs)
         target = replace(job.pairs[0].coarse, date=None)
         probe = Job(job.method, {"coarse_target": target, "references": job.pairs}, job.output)
-        places = ("references", "coarse_target")
+        places = ("references", "coarse_target", "model")
         _, findings = inspect(probe, replace(card, inputs=inputs))
         found += [item for item in findings if item.place in places]
     # An image that the training does not cover is used where it does.
@@ -191,14 +190,3 @@ def _model_path(model: str) -> str:
     if not path:
         raise InputError(f"{model} has no model file to start from. Choose a trained model.")
     return str(path)
-
-
-def _check_start(job: TrainingJob) -> None:
-    if job.start_from is None:
-        return
-    model = read_model_card(job.start_from)
-    if model.method != job.method:
-        raise InputError(
-            f"{model.name} is a model of the method {model.method}, not of {job.method}. Start "
-            "from another."
-        )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .road import Teller
 
 MODEL = "MODEL"
-_ANSWERS = ("model", "copy_fine", "fine_plus_change", "fine_plus_mean_change")
+_ANSWERS = ("model", "model_before", "copy_fine", "fine_plus_change", "fine_plus_mean_change")
 
 
 class TrainAlgorithm(WorkerAlgorithm):
@@ -143,6 +143,8 @@ class TrainAlgorithm(WorkerAlgorithm):
         }
         for name, value in numbers.items():
             feedback.pushInfo(f"{name}: {value:.4g}")
+        tell = feedback.pushInfo if report["better"] else feedback.pushWarning
+        tell(report["verdict"])
         text = json.dumps(report, ensure_ascii=False)
         return {OUTPUT: self._job.output, MODEL: self._job.model_id, REPORT: text, **numbers}
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import numpy as np
 import pretend_gpu
 import pytest
@@ -40,3 +43,22 @@ def gpu(monkeypatch):
         lambda name: pretend_gpu.DEVICE if name == "cuda" else usual(name),
     )
     return pretend_gpu.PretendGpu()
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """Mount a small file system; root only. It is unmounted whatever happens."""
+    places = []
+
+    def mount(*options):
+        place = tmp_path / f"mount{len(places)}"
+        place.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(place)]
+        if os.geteuid() != 0 or subprocess.call(command):
+            pytest.skip("Only root can mount a small disk, and not in every container.")
+        places.append(place)
+        return place
+
+    yield mount
+    for place in places:
+        subprocess.run(["umount", "-l", str(place)], check=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -281,25 +280,6 @@ def test_an_output_that_is_a_folder(rasters, scene):
 def test_a_name_too_long_for_the_file_system(rasters, scene):
     job = job_of(rasters, scene, output=str(rasters.folder / ("result" + "x" * 300 + ".tif")))
     assert_refused(rasters, job, OutputError, "cannot be written")
-
-
-@pytest.fixture
-def mounted(tmp_path):
-    """Mount a small file system; root only. It is unmounted whatever happens."""
-    places = []
-
-    def mount(*options):
-        place = tmp_path / f"mount{len(places)}"
-        place.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(place)]
-        if os.geteuid() != 0 or subprocess.call(command):
-            pytest.skip("Only root can mount a small disk, and not in every container.")
-        places.append(place)
-        return place
-
-    yield mount
-    for place in places:
-        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def test_a_read_only_output_folder(rasters, scene, mounted):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,14 +10,13 @@ from typing import Any
 
 import torch
 
-from ....models.cards import find_card
-from ....models.errors import CancelledError, FusionError, InputError, MemoryLimitError
+from ....models.errors import CancelledError, FusionError, MemoryLimitError
 from ....models.spatiotemporal.gated_network import GatedNetwork
 from ....models.spatiotemporal.rasterfuse_net import load_network
 from ...reading import plain
 from ...training_job import TrainingJob
 from ..device import choose_device, ran_out_of_memory
-from .checkpoint import read_checkpoint, remove_checkpoint, write_checkpoint
+from .checkpoint import claim, read_checkpoint, remove_checkpoint, write_checkpoint
 from .preview import remove_preview, write_preview
 from .product import save
 from .scores import Score, score
@@ -26,6 +24,7 @@ from .series import Series, read_series
 from .simulated import Simulated
 from .sources import Mixed
 from .trainer import Plan, Trainer
+from .verdict import judge
 
 OnProgress = Callable[..., None]
 IsCancelled = Callable[[], bool]
@@ -46,11 +45,13 @@ def run(
 
     The report has: path, curve ([step, training loss, validation error] each; the latter relative
     to the best trivial answer), metrics (by answer, with those before the training), seconds,
-    device, steps, warnings, job.
+    device, steps, warnings, job; and start (the name of the model that it began with, None for
+    random weights), better and verdict, which say whether to use the model.
 
     Raises:
         InputError: The images or settings do not fit, or there is too little to learn from.
         ModelFileError: The weights to start from cannot be used.
+        OutputError: The model or the state of the training cannot be written.
         MemoryLimitError: Memory ran out.
         CancelledError: ``is_cancelled`` said so. What was learnt is kept for going on.
     """
@@ -87,12 +88,12 @@ class _Training:
     def run(self) -> dict[str, Any]:
         job = self._job
         job.check()
-        card = find_card(job.method)
-        if not card.trainable:
-            raise InputError(f"{card.name} has no weights to train. Choose another method.")
+        card = job.card()
         device = choose_device(job.device)
+        claim(self._state)
         torch.manual_seed(job.seed)
-        network, known = _network(job, card.weights)
+        path = (card.weights or {}).get("path") if job.pairs or job.start_from else None
+        network = load_network(path) if path else GatedNetwork()
         network.to(device)
         with ExitStack() as stack:
             simulated = stack.enter_context(self._simulated())
@@ -100,7 +101,7 @@ class _Training:
             aside = series.aside if series else simulated.aside(_SCENES_ASIDE)
             before = score(network, aside)
             source = Mixed(series.training if series else [], simulated, job.simulate, job.patch)
-            trainer = Trainer(network, self._plan(known, series), source, aside)
+            trainer = Trainer(network, self._plan(bool(path), series), source, aside)
             self._resume(trainer)
             weights = trainer.run(
                 lambda found: self._told(trainer, found), lambda: self._check(trainer)
@@ -110,7 +111,10 @@ class _Training:
         # The truth of simulated scenes has no noise, so it cannot say that intervals are too wide.
         more = after.calibration if series else max(after.calibration, 0.0)
         network.calibration.fill_(float(network.calibration) + more)
-        report = self._report(trainer, before, after, series, str(device))
+        report = {
+            **self._report(trainer, after, series, str(device)),
+            **_judged(before, after, card.name if path else None),
+        }
         save(job, network, report, series)
         remove_checkpoint(self._state)
         self._on_progress("Done", 1.0)
@@ -152,7 +156,6 @@ class _Training:
     def _told(self, trainer: Trainer, found: Score) -> None:
         """After a validation: keep the state, tell how far it is."""
         checkpoint = trainer.checkpoint({"job": _identity(self._job)})
-        os.makedirs(os.path.dirname(os.path.abspath(self._state)), exist_ok=True)
         write_checkpoint(self._state, checkpoint)
         step, train, validation = trainer.reached.curve[-1]
         with trainer.averaged() as network:
@@ -179,15 +182,12 @@ class _Training:
     # --- report -------------------------------------------------------------------------------
 
     def _report(
-        self, trainer: Trainer, before: Score, after: Score, series: Series | None, device: str
+        self, trainer: Trainer, after: Score, series: Series | None, device: str
     ) -> dict[str, Any]:
-        metrics = after.figures()
-        metrics["model_before"] = before.figures()["model"]
         return {
             "path": self._job.output,
             "curve": trainer.reached.curve,
             "steps": trainer.reached.step,
-            "metrics": metrics,
             "covered_90": after.covered,
             "kept_aside": "images" if series else "simulated scenes",
             "seconds": round(time.perf_counter() - self._started, 2),
@@ -197,12 +197,14 @@ class _Training:
         }
 
 
-def _network(job: TrainingJob, weights: Any) -> tuple[GatedNetwork, bool]:
-    """The network to begin with, and whether it has been trained before."""
-    path = job.start_from or ((weights or {}).get("path") if job.pairs else None)
-    if path is None:
-        return GatedNetwork(), False
-    return load_network(path), True
+def _judged(before: Score, after: Score, start: str | None) -> dict[str, Any]:
+    """What the report says of how good the model is."""
+    metrics = after.figures()
+    metrics["model_before"] = before.figures()["model"]
+    verdict = judge(metrics, start)
+    return {
+        "metrics": metrics, "start": start, "better": verdict.better, "verdict": verdict.sentence
+    }  # fmt: skip
 
 
 def _identity(job: TrainingJob) -> dict[str, Any]:

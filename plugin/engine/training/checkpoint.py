@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,22 @@ class Checkpoint:
     state: Mapping[str, Any]
 
 
+def claim(path: str) -> None:
+    """Make sure that a checkpoint can be written, before time is spent on what it will hold.
+
+    Raises:
+        OutputError: It cannot.
+    """
+    part = f"{path}.part"
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        with open(part, "wb"):
+            pass
+        os.remove(part)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
 def write_checkpoint(path: str, checkpoint: Checkpoint) -> None:
     """Write or replace a checkpoint; an older one stays until the new one is complete.
 
@@ -42,10 +59,16 @@ def write_checkpoint(path: str, checkpoint: Checkpoint) -> None:
         safetensors.torch.save_file(whole, part, {_KEY: json.dumps(checkpoint.state)})
         os.replace(part, path)
     except (OSError, SafetensorError) as error:
-        raise OutputError(
-            f"The state of the training {path} cannot be written ({error}). Choose another folder "
-            "or free some space."
-        ) from error
+        with suppress(OSError):  # what cannot be written may not be there
+            os.remove(part)
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: str, error: Exception) -> OutputError:
+    return OutputError(
+        f"The state of the training {path} cannot be written ({error}). Choose another folder or "
+        "free some space."
+    )
 
 
 def read_checkpoint(path: str) -> Checkpoint | None:

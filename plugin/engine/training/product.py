@@ -39,10 +39,10 @@ def _card(
         method=job.method,
         created=date.today().isoformat(),
         bands=(f"{series.bands}",) if series else (),
-        scale=_around(series.pixel) if series else None,
+        scale=_around(series.metres) if series and series.metres else None,
         dates=tuple(sorted({pair.date for pair in job.pairs if pair.date})),
         ratio=_around(series.ratio) if series else None,
-        data=_data(job, names),
+        data=_data(job, names, report["start"]),
         licence=job.licence,
         seed=job.seed,
         minutes=round(report["seconds"] / 60, 1),
@@ -56,12 +56,11 @@ def _around(value: float) -> tuple[float, float]:
     return value / _SPAN, value * _SPAN
 
 
-def _data(job: TrainingJob, names: list[str]) -> str:
+def _data(job: TrainingJob, names: list[str], start: str | None) -> str:
     parts = []
     if names:
         few = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         parts.append(f"{len(job.pairs)} pairs of images ({few})")
     if job.simulate or not names:
         parts.append("simulated scenes")
-    start = f", beginning with {os.path.basename(job.start_from)}" if job.start_from else ""
-    return " and ".join(parts) + start
+    return " and ".join(parts) + (f", beginning with {start}" if start else "")

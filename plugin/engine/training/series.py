@@ -7,15 +7,18 @@ belongs to neither. With three dates or more, the last one is a target only in w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ....models.cards import find_card
+from ....models.cards import Card
 from ....models.errors import InputError
+from ...checks import check_job
 from ...grid import Window, pixel_size
 from ...job import Job, Limits
 from ...training_job import TrainingJob
+from ..alignment import offsets
+from ..crs import metres
 from ..scene import Scene
 from ..simulate_training import TrainingScene
 from .samples import Sample, samples_of
@@ -33,13 +36,13 @@ class Series:
         training: To learn from.
         aside: To measure on.
         ratio: Coarse over fine pixel size.
-        pixel: Side of a fine pixel in the unit of the coordinate system.
+        metres: Side of a fine pixel; None where the coordinate system does not say.
         bands: How many.
         warnings: What the user should know.
     """
 
     ratio: float
-    pixel: float
+    metres: float | None
     bands: int
     training: list[Sample] = field(default_factory=list)
     aside: list[Sample] = field(default_factory=list)
@@ -58,11 +61,14 @@ def read_series(
 
     Raises:
         InputError: The images do not fit together, or too little of them is known.
+        ModelFileError: The model to start from cannot be used.
     """
-    with Scene(_fusion_job(job), find_card(job.method)) as scene:
+    card = job.card()
+    with Scene(_fusion_job(job), card) as scene:
         scene.learn(lambda _: check())
-        series = Series(scene.ratio, pixel_size(scene.grid.transform)[0], scene.bands)
-        series.warnings += scene.warnings
+        series = Series(scene.ratio, _metres(scene), scene.bands)
+        unfit = _unfit(scene, card)
+        series.warnings += [sentence for sentence in scene.warnings if sentence not in unfit]
         areas = list(_areas(scene.shape, scene.ratio, job.validation))
         tasks = list(_tasks(job))
         most = _BYTES / (_bytes(areas[0][0]) * scene.bands)
@@ -98,10 +104,11 @@ def _tasks(job: TrainingJob) -> Iterator[_Task]:
 
 
 def _fusion_job(job: TrainingJob) -> Job:
-    """A job whose scene has all images: its target is the first pair's coarse image."""
+    """A job whose scene has all images: its target is the first pair's coarse image, on no day."""
+    target = replace(job.pairs[0].coarse, date=None)
     return Job(
         model=job.method,
-        inputs={"coarse_target": job.pairs[0].coarse, "references": job.pairs},
+        inputs={"coarse_target": target, "references": job.pairs},
         output=job.output,
         limits=Limits(resume=False),
     )
@@ -127,6 +134,17 @@ def _pieces(low: int, high: int, side: int) -> Iterator[tuple[int, int]]:
     count = max(-(-(high - low) // side), 1)
     edges = [low + round(number * (high - low) / count) for number in range(count + 1)]
     yield from (piece for piece in zip(edges, edges[1:]) if piece[1] > piece[0])
+
+
+def _unfit(scene: Scene, card: Card) -> set[str]:
+    """Warnings that concern a fusion only: of the day to fuse for, of settings that it has."""
+    days = (item.sentence for item in check_job(scene.job, card, {}) if item.place == "date")
+    return {*days, *offsets(scene.sights, scene.rasters, scene.ratio)}
+
+
+def _metres(scene: Scene) -> float | None:
+    unit = metres(scene.grid.crs)
+    return pixel_size(scene.grid.transform)[0] * unit if unit else None
 
 
 def _bytes(window: Window) -> float:
