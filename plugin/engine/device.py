@@ -13,8 +13,11 @@ from rasterio._err import CPLE_OutOfMemoryError
 from ...models.errors import InputError
 
 # "CUDA error: out of memory", "MPS backend out of memory", "Triton Error [CUDA]: out of memory",
-# "DefaultCPUAllocator: not enough memory", "CUBLAS_STATUS_ALLOC_FAILED".
-_OUT_OF_MEMORY = re.compile(r"(out of|not enough) memory|alloc", re.IGNORECASE)
+# "DefaultCPUAllocator: not enough memory", "CUBLAS_STATUS_ALLOC_FAILED", and oneDNN's word for it,
+# "could not create a primitive".
+_OUT_OF_MEMORY = re.compile(
+    r"(out of|not enough) memory|alloc|could not create a (primitive|memory)", re.IGNORECASE
+)
 
 
 def memory_mb() -> int:

@@ -87,13 +87,21 @@ def refused(job, kind, sentence):
 
 def test_images_of_a_few_pixels_are_too_little(make, rng):
     few = [(coarse[:, :1, :1], fine[:, :3, :3]) for coarse, fine in images(rng)]
-    refused(make(few), InputError, "nothing to learn from. Add")
+    refused(make(few), InputError, "nothing to learn from")
 
 
 def test_small_images_are_measured_on_with_care(make):
     report = training.run(make())
     assert np.isfinite(report["metrics"]["model"]["rmse"])
     assert all(np.isfinite(point).all() for point in report["curve"])
+
+
+def test_areas_that_are_smaller_than_a_patch_and_no_squares_are_learnt_from(make, rng):
+    days = [(coarse[:, :, :5], fine[:, :, :40]) for coarse, fine in images(rng)]
+    for _, fine in days:
+        fine[:, :, 30:] = np.nan
+    report = training.run(make(days, patch=128, batch=8, steps=6))
+    assert report["steps"] == 6
 
 
 def test_patches_that_are_all_cloud_teach_nothing_and_harm_nothing(make, rng):
@@ -110,7 +118,7 @@ def test_a_date_that_is_all_cloud_is_too_little(make, rng):
     days = images(rng)
     days[1][1][:] = -9
     days[1][1][0, 0, 0] = 0.3
-    refused(make(days, nodata=-9), InputError, "nothing to learn from. Add pairs with fewer clouds")
+    refused(make(days, nodata=-9), InputError, "nothing to learn from. .* clouds")
 
 
 def test_nothing_is_said_of_a_target_date(make):
@@ -141,7 +149,7 @@ def test_a_learning_rate_that_makes_the_loss_no_number_keeps_the_best(make, monk
 def test_a_learning_rate_that_ruins_all_from_the_start_is_an_error(make, monkeypatch):
     monkeypatch.setattr(training.Trainer, "_rate", lambda trainer: 1e30)
     monkeypatch.setattr(training.Trainer, "_is_due", lambda trainer: False)
-    with pytest.raises(FusionError, match="no number at step .* before anything was learnt") as bad:
+    with pytest.raises(FusionError, match=r"no number at step .*, before anything") as bad:
         training.run(make(steps=12))
     assert_explained(bad.value.code, bad.value.sentence)
 
@@ -189,14 +197,17 @@ def limited(tmp_path, job, megabytes):
     script, message = tmp_path / "limited.py", tmp_path / "job.json"
     script.write_text(LIMITED.format(tests=str(TESTS), megabytes=megabytes))
     message.write_text(job.to_json())
+    # What is freed goes back at once, else it depends on luck what fits into the rest.
+    malloc = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
     found = subprocess.run(
-        [sys.executable, str(script), str(message)], capture_output=True, text=True, check=True
-    )
+        [sys.executable, str(script), str(message)], capture_output=True, text=True, check=True,
+        env={**os.environ, **malloc},
+    )  # fmt: skip
     return json.loads(found.stdout.splitlines()[-1])
 
 
 def test_too_little_memory_makes_smaller_batches_and_says_so(make, tmp_path):
-    steps, warnings = limited(tmp_path, make(batch=512, patch=96), 300)
+    steps, warnings = limited(tmp_path, make(batch=1024, patch=96), 600)
     assert steps == 3
     said = [sentence for sentence in warnings if sentence.startswith("Memory ran out at step 1")]
     assert said
@@ -245,7 +256,7 @@ def test_a_state_that_tries_to_execute_code_is_not_gone_on_with(make, tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (lambda raw: raw[: len(raw) // 2], "damaged|shorter|cannot be read"),
+        (lambda raw: raw[: len(raw) // 2], "cut off: .* bytes are missing"),
         (lambda raw: b"\xff" * 400, "no model"),
         (lambda raw: b"", "."),
     ],

@@ -53,37 +53,37 @@ def draw_batch(samples: Sequence[Sample], size: int, patch: int, rng: np.random.
     Args:
         samples: To draw from, each as likely.
         size: About how many patches, of one band each.
-        patch: Side in fine pixels.
+        patch: Side in fine pixels; that of the smallest sample where it is less.
         rng: Source of all randomness.
     """
     bands = int(rng.choice(_GROUPS))
+    # All patches of a batch are squares of one size: areas differ, and patches are transposed.
+    side = min(patch, *(min(sample.known.shape) for sample in samples)) // ALIGNED * ALIGNED
     parts = []
     for _ in range(max(size // bands, 1)):
         sample = samples[int(rng.integers(len(samples)))]
         # A scene of fewer bands lends some of them twice.
         chosen = np.resize(rng.permutation(sample.bands), bands)
-        parts.append(_turned(*_patch(sample, chosen, patch, rng), rng))
+        parts.append(_turned(*_patch(sample, chosen, side, rng), rng))
     planes, scalars, change, known = (torch.cat(tensors) for tensors in zip(*parts))
     return Batch(planes, scalars, change, known, bands)
 
 
 def _patch(
-    sample: Sample, bands: np.ndarray, patch: int, rng: np.random.Generator
+    sample: Sample, bands: np.ndarray, side: int, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    rows, cols = sample.known.shape
-    height, width = (min(patch, size) // ALIGNED * ALIGNED for size in (rows, cols))
     row = col = 0
     for _ in range(_TRIES):
         row, col = (
-            ALIGNED * int(rng.integers((size - side) // ALIGNED + 1))
-            for size, side in ((rows, height), (cols, width))
+            ALIGNED * int(rng.integers((size - side) // ALIGNED + 1)) for size in sample.known.shape
         )
-        known = sample.known[row : row + height, col : col + width]
+        known = sample.known[row : row + side, col : col + side]
         if float(known.float().mean()) >= _LEAST_KNOWN:
             break
     at = torch.from_numpy(bands)
-    half = (slice(row // 2, (row + height) // 2), slice(col // 2, (col + width) // 2))
-    full = (slice(row, row + height), slice(col, col + width))
+    half, full = (
+        tuple(slice(start // by, (start + side) // by) for start in (row, col)) for by in (2, 1)
+    )
     known = sample.known[full].float().expand(len(bands), -1, -1)
     return (
         sample.planes[at][:, :, half[0], half[1]].float(),

@@ -14,6 +14,7 @@ from ....models.spatiotemporal.reduced_pair import block_side, displaced, reduce
 from ..observation import FineView, estimate
 from ..simulate_training import TrainingScene
 
+LEAST_SIDE = 16  # fine pixels along a side of what can be learnt from
 _FEWEST_CELLS = 9  # of a scene along one side in all; fewer say nothing
 _LEAST_KNOWN = 0.1  # share of a scene's pixels that must be known in all images
 
@@ -52,6 +53,8 @@ def samples_of(scene: TrainingScene) -> list[Sample]:
 
 def _sample(fine: np.ndarray, coarse: np.ndarray, scene: TrainingScene) -> Sample | None:
     rows, cols = (size // ALIGNED * ALIGNED for size in fine.shape[1:])
+    if min(rows, cols) < LEAST_SIDE:
+        return None
     images = (fine, coarse, scene.coarse_target, scene.fine_target)
     reference, before, after, truth = (
         torch.from_numpy(np.ascontiguousarray(image[:, :rows, :cols], dtype=np.float32))

@@ -21,10 +21,11 @@ from ..alignment import offsets
 from ..crs import metres
 from ..scene import Scene
 from ..simulate_training import TrainingScene
-from .samples import Sample, samples_of
+from .samples import LEAST_SIDE, Sample, samples_of
 
 _CELLS, _LEAST, _MOST = 16, 128, 512  # side of an area: in cells, in pixels
 _BYTES = 1_500 * 2**20  # of samples that are held in memory
+_BYTES_PER_PIXEL = 16.0  # and band
 _DATES = 3  # from so many on, a date is kept aside
 
 
@@ -71,8 +72,8 @@ def read_series(
         series.warnings += [sentence for sentence in scene.warnings if sentence not in unfit]
         areas = list(_areas(scene.shape, scene.ratio, job.validation))
         tasks = list(_tasks(job))
-        most = _BYTES / (_bytes(areas[0][0]) * scene.bands)
-        every = max(int(np.ceil(len(areas) * len(tasks) / max(most, 1))), 1)
+        pixels = len(tasks) * sum(window.rows * window.cols for window, _ in areas)
+        every = max(int(np.ceil(_BYTES_PER_PIXEL * pixels * scene.bands / _BYTES)), 1)
         for done, (window, aside) in enumerate(areas[::every], 1):
             check()
             for task in tasks:
@@ -147,10 +148,6 @@ def _metres(scene: Scene) -> float | None:
     return pixel_size(scene.grid.transform)[0] * unit if unit else None
 
 
-def _bytes(window: Window) -> float:
-    return window.rows * window.cols * 16.0
-
-
 def _scene(scene: Scene, window: Window, task: _Task) -> TrainingScene:
     tile = scene.tile(window)
     images = {}
@@ -166,8 +163,9 @@ def _scene(scene: Scene, window: Window, task: _Task) -> TrainingScene:
 def _check(series: Series, job: TrainingJob) -> None:
     if not series.training:
         raise InputError(
-            f"None of the {len(job.pairs)} pairs has an area where both its images and those of "
-            "another day are known, so there is nothing to learn from. Add pairs with fewer clouds."
+            f"None of the {len(job.pairs)} pairs has an area of at least {LEAST_SIDE} x "
+            f"{LEAST_SIDE} fine pixels where both its images and those of another day are known, "
+            "so there is nothing to learn from. Add larger images, or some with fewer clouds."
         )
     if not series.aside and job.validation:
         series.warnings.append(
