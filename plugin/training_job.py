@@ -22,6 +22,7 @@ from .job import Job, RasterSource, ReferencePair, absolute, read_pair
 VERSION = 1
 KIND = "train"
 LEAST_DATES = 2
+_DATES_TO_MEASURE = 3  # from so many on, one is kept aside
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,12 @@ class TrainingJob:
     def outputs(self) -> tuple[str, ...]:
         """The files to write."""
         return (self.output,)
+
+    @property
+    def keeps_a_day(self) -> bool:
+        """Whether a model is measured on a day that it has not learnt from: the last one."""
+        days = {pair.date for pair in self.pairs}
+        return bool(self.validation) and len(days) >= _DATES_TO_MEASURE
 
     def check(self) -> None:
         """Raise InputError when the numbers, dates or the output do not fit a training."""

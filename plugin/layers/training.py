@@ -11,7 +11,7 @@ from osgeo import gdal
 
 from ...models.cards import find_card, trainable_cards
 from ...models.errors import InputError, ModelFileError
-from ..checks import BEYOND, ERROR, Finding
+from ..checks import BEYOND, ERROR, INFO, Finding
 from ..job import Job, ReferencePair, parse_date
 from ..model_store import new_model_path
 from ..training_job import TrainingJob
@@ -21,6 +21,10 @@ from .request import Image, guess_date, source_of, with_matched_bands
 
 # What GDAL can open but lies beside images: metadata, overviews, georeferences.
 _BESIDE = (".xml", ".ovr", ".hdr", ".txt", ".json", ".tfw", ".prj", ".msk", ".vrt.bak")
+_FEW_DAYS = (
+    "No day is kept aside, so it will not be known how good the model is on another day. Three "
+    "days or more and an area kept aside would tell."
+)
 _ONE_DAY = "{0} is of the same day as {1}. Only the first is used."
 
 
@@ -140,6 +144,8 @@ def inspect_training(job: TrainingJob) -> list[Finding]:
         card = job.card()
     except (InputError, ModelFileError) as error:
         found.append(Finding(ERROR, "job", error.sentence))
+    if job.pairs and not job.keeps_a_day:
+        found.append(Finding(INFO, "job", _FEW_DAYS))
     if job.pairs:
         # As a fusion of all pairs, whose images must fit together as well.
         inputs = tuple(replace(spec, min_pairs=1, max_pairs=None) for spec in card.inputs)

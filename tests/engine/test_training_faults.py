@@ -21,6 +21,7 @@ from rasterfuse.models.spatiotemporal.gated_network import GatedNetwork
 from rasterfuse.models.weights import load_weights, save_model
 from rasterfuse.plugin.engine import training
 from rasterfuse.plugin.engine.training import checkpoint
+from rasterfuse.plugin.engine.training.verdict import judge
 from rasterfuse.plugin.job import RasterSource, ReferencePair
 from rasterfuse.plugin.training_job import TrainingJob
 
@@ -336,3 +337,42 @@ def test_a_disk_that_gets_full_leaves_the_last_state(make, mounted):
     assert checkpoint.read_checkpoint(f"{job.output}.training").state["step"] == 3
     (place / "ballast").unlink()
     assert [point[0] for point in training.run(job)["curve"]] == list(range(1, 17))
+
+
+# --- what it brought ---
+
+
+def figures(model, before, copy=0.3, mean=0.2):
+    named = {"model": model, "model_before": before, "copy_fine": copy, "fine_plus_mean": mean}
+    return {name: {"rmse": value} for name, value in named.items()}
+
+
+@pytest.mark.parametrize(
+    ("found", "start", "other_day", "better", "words"),
+    [
+        (figures(0.1, 0.15), "Net", True, True, ["from 0.15 to 0.1 (33%)", "50% below", "(fine p"]),
+        (figures(0.1, 0.15), None, True, True, ["50% below"]),
+        (figures(0.1, 0.1), "Net", True, False, ["no gain", "0.1 before", "Use Net as it was"]),
+        (
+            figures(0.21, 0.4),
+            "Net",
+            True,
+            False,
+            ["(48%)", "no better than the simple answer fine"],
+        ),
+        (figures(0.1, 0.15), "Net", False, False, ["33%", "on another day it may be worse"]),
+    ],
+    ids=["gain", "anew", "no-gain", "trivial-is-better", "same-days"],
+)
+def test_the_verdict_says_what_to_use(found, start, other_day, better, words):
+    verdict = judge(found, start, other_day)
+    assert verdict.better == better
+    assert all(word in verdict.sentence for word in words), verdict.sentence
+
+
+def test_a_training_without_gain_says_so_in_its_report_and_in_the_model(make):
+    report = training.run(make(steps=1))
+    assert not report["better"]
+    assert "no gain" in report["verdict"]
+    assert "Use Fields of 2024 as it was" in report["verdict"]
+    assert report["verdict"] in read_model_card(report["path"]).notes

@@ -111,9 +111,10 @@ class _Training:
         # The truth of simulated scenes has no noise, so it cannot say that intervals are too wide.
         more = after.calibration if series else max(after.calibration, 0.0)
         network.calibration.fill_(float(network.calibration) + more)
+        start, other_day = card.name if path else None, series is None or series.other_day
         report = {
             **self._report(trainer, after, series, str(device)),
-            **_judged(before, after, card.name if path else None),
+            **_judged(before, after, start, other_day),
         }
         save(job, network, report, series)
         remove_checkpoint(self._state)
@@ -197,11 +198,11 @@ class _Training:
         }
 
 
-def _judged(before: Score, after: Score, start: str | None) -> dict[str, Any]:
+def _judged(before: Score, after: Score, start: str | None, other_day: bool) -> dict[str, Any]:
     """What the report says of how good the model is."""
     metrics = after.figures()
     metrics["model_before"] = before.figures()["model"]
-    verdict = judge(metrics, start)
+    verdict = judge(metrics, start, other_day)
     return {
         "metrics": metrics, "start": start, "better": verdict.better, "verdict": verdict.sentence
     }  # fmt: skip

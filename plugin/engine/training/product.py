@@ -32,6 +32,7 @@ def save(
 def _card(
     job: TrainingJob, network: GatedNetwork, report: Mapping[str, Any], series: Series | None
 ) -> ModelCard:
+    told = report["verdict"] if series else ""  # simulated scenes tell little of real ones
     names = sorted({os.path.basename(pair.fine.path) for pair in job.pairs})
     return ModelCard(
         id=job.model_id,
@@ -48,7 +49,7 @@ def _card(
         minutes=round(report["seconds"] / 60, 1),
         metrics=report["metrics"],
         network=network.settings,
-        notes=job.notes,
+        notes=" ".join(text for text in (job.notes, told) if text),
     )
 
 

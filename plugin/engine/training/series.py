@@ -26,7 +26,6 @@ from .samples import LEAST_SIDE, Sample, samples_of
 _CELLS, _LEAST, _MOST = 16, 128, 512  # side of an area: in cells, in pixels
 _BYTES = 1_500 * 2**20  # of samples that are held in memory
 _BYTES_PER_PIXEL = 16.0  # and band
-_DATES = 3  # from so many on, a date is kept aside
 
 
 @dataclass
@@ -39,6 +38,7 @@ class Series:
         ratio: Coarse over fine pixel size.
         metres: Side of a fine pixel; None where the coordinate system does not say.
         bands: How many.
+        other_day: Whether ``aside`` is of a day that is no target in ``training``.
         warnings: What the user should know.
     """
 
@@ -47,6 +47,7 @@ class Series:
     bands: int
     training: list[Sample] = field(default_factory=list)
     aside: list[Sample] = field(default_factory=list)
+    other_day: bool = False
     warnings: list[str] = field(default_factory=list)
 
 
@@ -96,8 +97,7 @@ class _Task:
 
 
 def _tasks(job: TrainingJob) -> Iterator[_Task]:
-    days = sorted({pair.date or "" for pair in job.pairs})
-    last = days[-1] if len(days) >= _DATES and job.validation else None
+    last = max(pair.date or "" for pair in job.pairs) if job.keeps_a_day else None
     for one, reference in enumerate(job.pairs):
         for other, target in enumerate(job.pairs):
             if reference.date != target.date:
@@ -172,5 +172,6 @@ def _check(series: Series, job: TrainingJob) -> None:
             "Nothing that was kept aside is known at two dates, so part of what was learnt from "
             "was measured on; the figures are too good."
         )
+    series.other_day = job.keeps_a_day and bool(series.aside)
     if not series.aside:
         series.aside = series.training[:: max(len(series.training) // 8, 1)]

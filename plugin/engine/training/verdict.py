@@ -13,7 +13,8 @@ class Verdict:
     """Whether to use a model.
 
     Attributes:
-        better: Than what it began with, and than every trivial answer.
+        better: Than what it began with and than every trivial answer, as a day shows that was not
+            learnt from.
         sentence: Why, with the errors on what was kept aside, and what to do.
     """
 
@@ -21,38 +22,55 @@ class Verdict:
     sentence: str
 
 
-def judge(metrics: Mapping[str, Mapping[str, float]], start: str | None) -> Verdict:
+def judge(
+    metrics: Mapping[str, Mapping[str, float]], start: str | None, other_day: bool
+) -> Verdict:
     """Judge a model by its errors.
 
     Args:
         metrics: By answer, as the report has them.
         start: Name of the model that it began with; None for random weights.
+        other_day: Whether what was kept aside is of a day that was not learnt from.
     """
     errors = {name: figures["rmse"] for name, figures in metrics.items()}
     own, before = errors.pop("model"), errors.pop("model_before")
     answer = min(errors, key=lambda name: errors[name])
-    named, least = answer.replace("_", " "), errors[answer]
-    learnt = start is None or own < (1 - _LEAST) * before
-    better = own < (1 - _LEAST) * least
-    sentences = []
-    if start is not None and learnt:
+    better = _lower(own, errors[answer])
+    sentences = [_beside(own, answer.replace("_", " "), errors[answer])]
+    if start is not None:
+        sentences.insert(0, _gain(before, own, start))
+        better = better and _lower(own, before)
+    if better and not other_day:
         sentences.append(
+            "This was measured on the days that were learnt from; on another day it may be worse. "
+            "Train on three days or more to know."
+        )
+    return Verdict(better and other_day, " ".join(sentences))
+
+
+def _gain(before: float, own: float, start: str) -> str:
+    if _lower(own, before):
+        return (
             f"The error on what was kept aside fell from {before:.4g} to {own:.4g} "
             f"({1 - own / before:.0%})."
         )
-    elif start is not None:
-        sentences.append(
-            f"The training brought no gain: the error on what was kept aside was {before:.4g} "
-            f"before and is {own:.4g} now. Use {start} as it was."
+    return (
+        f"The training brought no gain: the error on what was kept aside was {before:.4g} before "
+        f"and is {own:.4g} now. Use {start} as it was."
+    )
+
+
+def _beside(own: float, answer: str, least: float) -> str:
+    if _lower(own, least):
+        return (
+            f"The error of {own:.4g} is {1 - own / least:.0%} below that of the best simple "
+            f"answer ({answer}, {least:.4g})."
         )
-    if better:
-        sentences.append(
-            f"It is {1 - own / least:.0%} below that of the best simple answer ({named}, "
-            f"{least:.4g})."
-        )
-    else:
-        sentences.append(
-            f"The model ({own:.4g}) is no better than the simple answer {named} ({least:.4g}): "
-            "use that, or train on more dates."
-        )
-    return Verdict(learnt and better, " ".join(sentences))
+    return (
+        f"The model ({own:.4g}) is no better than the simple answer {answer} ({least:.4g}): use "
+        "that, or train on more days."
+    )
+
+
+def _lower(one: float, other: float) -> bool:
+    return one < (1 - _LEAST) * other
