@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 from dated_images import DAYS, write_dated
 from desktop import Desktop
+from model_files import write_model
 from osgeo import gdal
 from qgis.core import QgsProject, QgsSettings
 from qgis.PyQt.QtCore import Qt
@@ -24,8 +26,8 @@ TINY = {"steps": 3, "patch": 32, "batch": 2}
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """Two days, and the coarse image of a third."""
-    return write_dated(tmp_path_factory.mktemp("series"), DAYS[:3], side=256, bands=1)
+    """Three days to learn from, and the coarse image of a fourth."""
+    return write_dated(tmp_path_factory.mktemp("series"), DAYS, side=256, bands=1)
 
 
 @pytest.fixture
@@ -55,8 +57,8 @@ def test_a_model_trained_in_the_window_is_a_method_at_once_and_fuses(
     assert form.findings.sentences()[0].startswith("0 usable dates; training needs at least 2")
     form.fine.setFilePath(str(images / "fine"))
     form.coarse.setFilePath(str(images / "coarse"))
-    assert form.table.rowCount() == 3
-    form.table.item(2, 0).setCheckState(Qt.CheckState.Unchecked)
+    assert form.table.rowCount() == 4
+    form.table.item(3, 0).setCheckState(Qt.CheckState.Unchecked)
     form.name.setText("Drawn fields")
     qtbot.waitUntil(window.run.isEnabled, timeout=RUN_MS)
     shorten(monkeypatch)
@@ -64,13 +66,33 @@ def test_a_model_trained_in_the_window_is_a_method_at_once_and_fuses(
     assert window.cancel.isEnabled()
     qtbot.waitUntil(lambda: not window.runner.is_running(), timeout=RUN_MS)
     assert len(window.curve.points) == TINY["steps"]
+    assert not window.preview.picture.isNull()
     assert "Fine plus mean change" in window.result.text()
-    assert dialog.form.card().id == "drawn_fields"
+    told = window.notices.items()[0].text
+    assert told.startswith("The training brought no gain: the error on what was kept aside was")
+    assert "Drawn fields is in the list of methods now." in told
+    assert dialog.form.card().id != "drawn_fields"  # it is there, but not pressed on the user
     assert plugin.provider.algorithm("drawn_fields").displayName() == "Drawn fields"
     card = read_model_card(own_folder / "drawn_fields.safetensors")
-    assert card.dates == ("2024-05-12", "2024-06-28")
+    assert card.dates == ("2024-05-12", "2024-06-28", "2024-07-15")
     assert os.listdir(own_folder) == ["drawn_fields.safetensors"]
     fuse_with("drawn_fields", images, tmp_path)
+
+
+def test_only_a_model_that_is_better_is_chosen_at_once(plugin, images, own_folder):
+    dialog = plugin.open_dialog()
+    window = dialog.open_training()
+    window.form.fine.setFilePath(str(images / "fine"))
+    window.form.coarse.setFilePath(str(images / "coarse"))
+    job, _ = window.form.job()
+    write_model(Path(job.output), id=job.model_id, name="Mine")
+    plugin.provider.refreshAlgorithms()
+    report = {"metrics": {"model": {"rmse": 1.0}, "copy_fine": {"rmse": 2.0}}}
+    for better in (False, True):
+        verdict = f"It is {'' if better else 'not '}better."
+        window.runner.ended.emit(job, {**report, "better": better, "verdict": verdict}, None)
+        assert window.notices.items()[-1].text.startswith(verdict)
+        assert (dialog.form.card().id == job.model_id) == better
 
 
 def shorten(monkeypatch):
@@ -84,10 +106,10 @@ def shorten(monkeypatch):
 def fuse_with(model, images, folder):
     layer = fuse(
         model,
-        coarse_target=images / "coarse" / f"coarse_{DAYS[2]}.tif",
+        coarse_target=images / "coarse" / f"coarse_{DAYS[3]}.tif",
         references=[
             (images / "coarse" / f"coarse_{day}.tif", images / "fine" / f"fine_{day}.tif")
-            for day in DAYS[:2]
+            for day in DAYS[:3]
         ],
         output=folder / "fused.tif",
     )

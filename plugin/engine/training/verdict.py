@@ -35,20 +35,21 @@ def judge(
     errors = {name: figures["rmse"] for name, figures in metrics.items()}
     own, before = errors.pop("model"), errors.pop("model_before")
     answer = min(errors, key=lambda name: errors[name])
-    better = _lower(own, errors[answer])
-    sentences = [_beside(own, answer.replace("_", " "), errors[answer])]
-    if start is not None:
-        sentences.insert(0, _gain(before, own, start))
-        better = better and _lower(own, before)
-    if better and not other_day:
+    beats = _lower(own, errors[answer])
+    learnt = start is None or _lower(own, before)
+    sentences = [_gain(before, own)] if start is not None else []
+    sentences.append(_beside(own, answer.replace("_", " "), errors[answer]))
+    if beats and not learnt:
+        sentences.append(f"Use {start} as it was.")
+    if beats and learnt and not other_day:
         sentences.append(
             "This was measured on the days that were learnt from; on another day it may be worse. "
             "Train on three days or more to know."
         )
-    return Verdict(better and other_day, " ".join(sentences))
+    return Verdict(beats and learnt and other_day, " ".join(sentences))
 
 
-def _gain(before: float, own: float, start: str) -> str:
+def _gain(before: float, own: float) -> str:
     if _lower(own, before):
         return (
             f"The error on what was kept aside fell from {before:.4g} to {own:.4g} "
@@ -56,7 +57,7 @@ def _gain(before: float, own: float, start: str) -> str:
         )
     return (
         f"The training brought no gain: the error on what was kept aside was {before:.4g} before "
-        f"and is {own:.4g} now. Use {start} as it was."
+        f"and is {own:.4g} now."
     )
 
 
