@@ -3,8 +3,9 @@
     python3 tools/screenshots.py
 
 simulates a scene, starts QGIS with a profile of its own in ``build/screenshots`` (the user's
-profile is not touched), and lets ``screenshots_startup.py`` write ``docs/images/dialog.png`` and
-``docs/images/result.png``. Needs qgis, xvfb, openbox and the worker's environment.
+profile is not touched), and lets ``screenshots_startup.py`` write ``docs/images/dialog.png``,
+``docs/images/result.png`` and ``docs/images/train.png``. Needs qgis, xvfb, openbox and the worker's
+environment.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "screenshots"
 IMAGES = ROOT / "docs" / "images"
 WORKER = ROOT / "build" / "worker" / "bin" / "python"
-PICTURES = ("dialog.png", "result.png")
+PICTURES = ("dialog.png", "result.png", "train.png")
 SCREEN = "1400x840x24"
 PATIENCE_S = 240
 LARGEST = 400_000  # bytes of a picture in the repository
@@ -38,8 +39,8 @@ def main() -> int:
     for name in PICTURES:
         (IMAGES / name).unlink(missing_ok=True)
     scene = BUILD / "scene"
-    simulate = [WORKER, ROOT / "plugin" / "engine" / "simulate.py", scene, "--size", "600"]
-    subprocess.run([str(word) for word in simulate], check=True, stdout=subprocess.DEVNULL)
+    simulate(scene, "--size", "600")
+    simulate_series(BUILD / "series")
     code = run_desktop(make_profile(), scene)
     bad = [name for name in PICTURES if not is_good(IMAGES / name)]
     if code or bad:
@@ -48,6 +49,25 @@ def main() -> int:
         return 1
     print("Written: " + ", ".join(str((IMAGES / name).relative_to(ROOT)) for name in PICTURES))
     return 0
+
+
+def simulate(folder: Path, *options: str) -> None:
+    """Write a simulated scene."""
+    command = [str(WORKER), str(ROOT / "plugin" / "engine" / "simulate.py"), str(folder), *options]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def simulate_series(series: Path) -> None:
+    """Write two folders with the fine and the coarse images of three days of one place."""
+    (series / "fine").mkdir(parents=True)
+    (series / "coarse").mkdir()
+    for day, target in (("2024-05-12", "2024-07-15"), ("2024-06-13", "2024-07-15")):
+        options = ("--size", "320", "--ratio", "8", "--reference", day, "--target", target)
+        simulate(series / "all", *options)
+    for path in (series / "all").glob("*.tif"):
+        kind, _, name = path.name.partition("_")
+        kind = "coarse" if kind == "coarse" else "fine"
+        path.replace(series / kind / f"{kind}_{name}")
 
 
 def make_profile() -> Path:
@@ -75,7 +95,9 @@ def run_desktop(profiles: Path, scene: Path) -> int:
         "HOME": str(BUILD),
         "XDG_RUNTIME_DIR": str(BUILD / "run"),
         "RASTERFUSE_SCENE": str(scene),
+        "RASTERFUSE_SERIES": "series",  # as it is shown: without the way to this checkout
         "RASTERFUSE_IMAGES": str(IMAGES),
+        "RASTERFUSE_MODELS": str(BUILD / "models"),
     }
     environment.pop("QT_QPA_PLATFORM", None)
     (BUILD / "run").mkdir(mode=0o700)
@@ -85,7 +107,7 @@ def run_desktop(profiles: Path, scene: Path) -> int:
                f"{qgis} --profile default --code '{startup}'"]  # fmt: skip
     with (BUILD / "qgis.log").open("wb") as log:
         process = subprocess.Popen(
-            command, env=environment, stdout=log, stderr=log, start_new_session=True
+            command, env=environment, cwd=BUILD, stdout=log, stderr=log, start_new_session=True
         )
         try:
             return process.wait(PATIENCE_S)

@@ -23,8 +23,10 @@ from qgis.PyQt.QtWidgets import QApplication, QDockWidget
 from qgis.utils import iface, plugins
 
 SCENE = Path(os.environ["RASTERFUSE_SCENE"])
+SERIES = Path(os.environ["RASTERFUSE_SERIES"])
 IMAGES = Path(os.environ["RASTERFUSE_IMAGES"])
 WAIT_S = 120
+TRAINING_MINUTES = 0.7
 LARGEST = 390_000  # bytes of a picture
 COMMON = 150  # pixels that a colour of the window has, but hardly one of an image
 Condition = Callable[[], bool]
@@ -60,6 +62,17 @@ def steps() -> Iterator[Condition]:
     iface.zoomToActiveLayer()
     yield pause(3000)
     take(IMAGES / "result.png", window.frameGeometry())
+    training = dialog.open_training()
+    training.move(60, 26)
+    training.form.fine.setFilePath(str(SERIES / "fine"))
+    training.form.coarse.setFilePath(str(SERIES / "coarse"))
+    training.form.name.setText("My fields")
+    training.form.minutes.setValue(TRAINING_MINUTES)
+    yield training.run.isEnabled
+    QTest.mouseClick(training.run, Qt.MouseButton.LeftButton)
+    yield lambda: not training.runner.is_running()
+    yield pause(1000)
+    take(IMAGES / "train.png", training.frameGeometry())
 
 
 def load_scene() -> None:
