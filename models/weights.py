@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 
 from torch import Tensor
 
@@ -46,17 +47,42 @@ def save_model(
     Raises:
         OutputError: The folder cannot be written, or the disk is full.
     """
+    write_tensors(path, tensors, {KEY: card.to_json()}, "model")
+
+
+def write_tensors(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+    what: str,
+) -> None:
+    """Write a safetensors file; an older one of that name stays until the new one is complete.
+
+    Args:
+        path: Its folder is made if need be.
+        tensors: By name.
+        metadata: Texts for its header.
+        what: What to call the file in messages.
+
+    Raises:
+        OutputError: The folder cannot be written, or the disk is full.
+    """
     part = f"{os.fspath(path)}.part"
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        safetensors.torch.save_file(whole, part, metadata={KEY: card.to_json()})
+        safetensors.torch.save_file(whole, part, dict(metadata))
         os.replace(part, path)
     except (SafetensorError, OSError) as error:
-        raise OutputError(
-            f"The model {os.fspath(path)} cannot be written ({error}). Choose another folder or "
-            "free some space."
-        ) from error
+        raise OutputError(unwritable(what, path, error)) from error
     finally:
-        if os.path.exists(part):
+        with suppress(OSError):  # what cannot be written may not be there
             os.remove(part)
+
+
+def unwritable(what: str, path: str | os.PathLike[str], error: Exception) -> str:
+    """The sentence for a file that cannot be written."""
+    return (
+        f"The {what} {os.fspath(path)} cannot be written ({error}). Choose another folder or free "
+        "some space."
+    )

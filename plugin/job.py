@@ -5,11 +5,10 @@ All doors build it, the worker runs it, the result carries it. Standard library 
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Union
 
@@ -91,7 +90,7 @@ Inputs = Mapping[str, Union[RasterSource, "tuple[ReferencePair, ...]"]]
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(reading.PlainData):
     """One fusion.
 
     Attributes:
@@ -177,14 +176,6 @@ class Job:
         job = replace(self, output=output, error_output=error, model_file=model)
         return job.with_images(absolute)
 
-    def to_json(self) -> str:
-        """One line of JSON; NaN nodata is written as the string "nan"."""
-        return json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """What ``from_dict`` reads: nothing but texts, finite numbers, lists and objects."""
-        return reading.plain(asdict(self))
-
     @staticmethod
     def from_json(text: str) -> Job:
         """Read a job.
@@ -268,24 +259,28 @@ def _inputs(raw: Any) -> dict[str, RasterSource | tuple[ReferencePair, ...]]:
     inputs: dict[str, RasterSource | tuple[ReferencePair, ...]] = {}
     for role, value in raw.items():
         if role == "references":
-            if not isinstance(value, list):
-                raise InputError("The job's references are no list. Give [{coarse, fine}, …].")
-            inputs[role] = tuple(read_pair(item, number) for number, item in enumerate(value, 1))
+            inputs[role] = read_pairs(value, role)
         else:
-            inputs[role] = read_source(value, role)
+            inputs[role] = _source(value, role)
     return inputs
 
 
-def read_pair(raw: Any, number: int) -> ReferencePair:
-    """The reference pair of parsed JSON; the number says which one it is in messages."""
+def read_pairs(raw: Any, key: str) -> tuple[ReferencePair, ...]:
+    """The reference pairs of parsed JSON; the key is what messages call them."""
+    if not isinstance(raw, list):
+        raise InputError(f"The job's {key} are no list. Give [{{coarse, fine}}, …].")
+    return tuple(_pair(item, number) for number, item in enumerate(raw, 1))
+
+
+def _pair(raw: Any, number: int) -> ReferencePair:
     where = f"reference pair {number}"
     raw = reading.mapping(raw, where)
     reading.only_known(ReferencePair, raw, f"The job's {where}")
-    coarse, fine = (read_source(raw.get(key), f"{key} {number}") for key in ("coarse", "fine"))
+    coarse, fine = (_source(raw.get(key), f"{key} {number}") for key in ("coarse", "fine"))
     return ReferencePair(coarse, fine)
 
 
-def read_source(raw: Any, role: str) -> RasterSource:
+def _source(raw: Any, role: str) -> RasterSource:
     """The image of parsed JSON; the role says which one it is in messages."""
     raw = reading.mapping(raw, role)
     reading.only_known(RasterSource, raw, f"The job's {role}")

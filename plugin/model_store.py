@@ -77,11 +77,6 @@ def remove_model(model: str) -> None:
         ) from error
 
 
-def own_models() -> list[Card]:
-    """The models in the user's folder, as lists show them."""
-    return [card for card in load_cards().values() if card.model_file is not None]
-
-
 def new_model_path(name: str) -> str:
     """A path in the user's folder for a model of that name; no other method has its id."""
     wanted, taken = id_of_name(name), load_cards()

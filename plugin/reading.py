@@ -1,4 +1,4 @@
-"""Read the fields of parsed JSON, for all kinds of jobs. Standard library only.
+"""Write jobs as JSON and read the fields of it, for all kinds of them. Standard library only.
 
 All raise InputError with a sentence for what is missing or of the wrong type.
 """
@@ -7,10 +7,22 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from ..models.errors import InputError, shown
+
+
+class PlainData:
+    """A dataclass that is written as JSON."""
+
+    def to_json(self) -> str:
+        """One line of JSON; numbers that are not finite are written as words."""
+        return json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``from_dict`` reads: nothing but texts, finite numbers, lists and objects."""
+        return plain(asdict(self))  # type: ignore[call-overload]
 
 
 def parsed(text: str) -> Any:

@@ -5,10 +5,9 @@ All doors build it and the worker runs it, as with ``job.py``. Standard library 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Union
 
@@ -17,7 +16,7 @@ from ..models.errors import InputError, shown
 from ..models.model_file import SUFFIX, id_of_name, read_model_card
 from ..models.trained import card_of
 from . import reading
-from .job import Job, RasterSource, ReferencePair, absolute, read_pair
+from .job import Job, RasterSource, ReferencePair, absolute, read_pairs
 
 VERSION = 1
 KIND = "train"
@@ -26,7 +25,7 @@ _DATES_TO_MEASURE = 3  # from so many on, one is kept aside
 
 
 @dataclass(frozen=True)
-class TrainingJob:
+class TrainingJob(reading.PlainData):
     """One training.
 
     Attributes:
@@ -142,14 +141,6 @@ class TrainingJob:
         job = replace(self, output=os.path.abspath(self.output), start_from=start)
         return job.with_images(absolute)
 
-    def to_json(self) -> str:
-        """One line of JSON."""
-        return json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """What ``from_dict`` reads: nothing but texts, finite numbers, lists and objects."""
-        return reading.plain(asdict(self))
-
     @staticmethod
     def from_json(text: str) -> TrainingJob:
         """Read a training job.
@@ -168,7 +159,7 @@ class TrainingJob:
         start = raw.get("start_from")
         job = TrainingJob(
             method=reading.text(raw, "method"),
-            pairs=_pairs(raw.get("pairs", [])),
+            pairs=read_pairs(raw.get("pairs", []), "pairs"),
             output=reading.text(raw, "output"),
             name=reading.text(raw, "name"),
             start_from=None if start is None else reading.text(raw, "start_from"),
@@ -198,12 +189,6 @@ def job_of(raw: Any) -> AnyJob:
     if isinstance(raw, dict) and raw.get("kind") == KIND:
         return TrainingJob.from_dict(raw)
     return Job.from_dict(raw)
-
-
-def _pairs(raw: Any) -> tuple[ReferencePair, ...]:
-    if not isinstance(raw, list):
-        raise InputError("The job's pairs are no list. Give [{coarse, fine}, …].")
-    return tuple(read_pair(item, number) for number, item in enumerate(raw, 1))
 
 
 def _number(raw: dict[str, Any], key: str) -> float:

@@ -77,7 +77,10 @@ class Neighbours:
             return shares.permute(2, 0, 1)
         flat, width = unlike.flatten(), unlike.shape[-1]
         values = torch.stack([flat[self.index(place, width)] for place in self.place])
-        weights = 1 / (values * (1 + self.distance() / reach) + _LEAST)
+        return self.normalised(1 / (values * (1 + self.distance() / reach) + _LEAST))
+
+    def normalised(self, weights: Tensor) -> Tensor:
+        """(N, rows, cols) the weights, 0 where there is no neighbour, 1 in all."""
         weights = weights.where(self.found, 0.0)
         return weights / weights.sum(dim=0).clamp(min=1e-30)
 

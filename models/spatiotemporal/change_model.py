@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .filter_bank import Map, coarser, smooth, widest_step
+from .filter_bank import Map, coarser, smooth, weighted_mean, widest_step
 from .fine_look import FineLook
 from .reduced_pair import ReducedPair
 
@@ -76,8 +76,7 @@ def bank_of(pair: ReducedPair) -> Bank:
     """Begin with the filters."""
     fine, fine_known = filled(pair.fine)
     change, change_known = filled(pair.change)
-    count = change_known.sum().clamp(min=1)
-    mean = (change.sum(dim=(1, 2), keepdim=True, dtype=torch.float64) / count).float()
+    mean = weighted_mean(change, change_known)
     change = (change - mean) * change_known
     cell = pair.ratio / pair.step
     return Bank(
@@ -158,19 +157,19 @@ def regress(bank: Bank, ridge: float = RIDGE, width: float = REST) -> Regression
     """
     bands = len(bank.fine)
     weight, count = bank.both, bank.both.sum().clamp(min=1)
-    middle = _mean(bank.view, weight, count)
+    middle = weighted_mean(bank.view, weight)
     off = (bank.view - middle) * weight
     goal = bank.quiet * weight
     matrix = _product(off, off) / count
     pull = _pull(ridge, bands, bank.cells) * matrix.diagonal().mean() + _TINY
-    vector = _product(off, goal - _mean(bank.quiet, weight, count) * weight) / count
+    vector = _product(off, goal - weighted_mean(bank.quiet, weight) * weight) / count
     slopes = torch.linalg.solve(matrix + pull * torch.eye(bands, dtype=torch.float64), vector).T
     slopes = slopes.float()
-    start = _mean(bank.quiet, weight, count) - torch.tensordot(slopes, middle, dims=1)
+    start = weighted_mean(bank.quiet, weight) - torch.tensordot(slopes, middle, dims=1)
     left = bank.quiet - torch.tensordot(slopes, bank.view, dims=1) - start
     rest = bank.map(left, weight, width)
-    before = _variance(bank.quiet, weight, count).clamp(min=1e-6)
-    explained = 1 - _variance(left, weight, count) / before
+    before = _variance(bank.quiet, weight).clamp(min=1e-6)
+    explained = 1 - _variance(left, weight) / before
     intercept = (start + bank.mean).flatten()
     return Regression(slopes, intercept, rest, explained.flatten())
 
@@ -192,7 +191,7 @@ def unmix(
     classes = len(pair.members)
     known = pair.members.where(bank.fine_known > 0, 0.0)
     shares = bank.smooth(known, bank.fine_known, VIEW)
-    usual = _mean(bank.quiet, weight, count)
+    usual = weighted_mean(bank.quiet, weight)
     matrix = _product(shares * weight, shares) / count
     pull = _pull(ridge, classes, bank.cells) / classes + _TINY
     vector = _product(shares * weight, bank.quiet - usual) / count
@@ -213,11 +212,5 @@ def _product(one: Tensor, other: Tensor) -> Tensor:
     return (one.flatten(1) @ other.flatten(1).T).double()
 
 
-def _mean(values: Tensor, weight: Tensor, count: Tensor) -> Tensor:
-    total = (values * weight).sum(dim=(1, 2), keepdim=True, dtype=torch.float64)
-    return (total / count).float()
-
-
-def _variance(values: Tensor, weight: Tensor, count: Tensor) -> Tensor:
-    off = values - _mean(values, weight, count)
-    return _mean(off.square(), weight, count)
+def _variance(values: Tensor, weight: Tensor) -> Tensor:
+    return weighted_mean((values - weighted_mean(values, weight)).square(), weight)

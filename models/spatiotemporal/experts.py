@@ -7,21 +7,19 @@ standard deviation per band, so that one network serves any sensor, unit and num
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..base import Progress, SceneReader
 from .change_model import NOISE, REST, Bank, Regression, Unmixing, bank_of, filled, regress, unmix
-from .filter_bank import Map, coarser, smooth, widest_step
+from .filter_bank import Map, coarser, smooth, weighted_mean, widest_step
 from .fine_look import FineLook
-from .reduced_pair import ReducedPair, block_side, reduce_images, reduce_scene
+from .reduced_pair import ReducedPair
 
 FULL = ("fine", "component 1", "component 2", "change", "E4", "E5", "E7", "E6")
 SMOOTH = ("D1", "D2", "D3", "mismatch", "wide mismatch", "texture")
 SCALARS = ("ratio", "correlation", "spread", "size", "explained", "mean")
-NAMES = FULL + SMOOTH + SCALARS
 
 _WIDE, _WIDEST = 2.0, 2.5  # widths of filters in coarse pixels
 _MISMATCH, _TEXTURE, _LOCAL = 1.2, 1.0, 1.5
@@ -39,14 +37,12 @@ class FeatureStack:
         smooth: (bands, 6, rows, cols), as SMOOTH names them.
         scalars: (bands, 6), as SCALARS names them, the same for all tiles.
         scale: (bands,) what 1 is in the fine image's unit.
-        offset: (bands,) the fine image's value at 0.
     """
 
     full: Tensor
     smooth: Tensor
     scalars: Tensor
     scale: Tensor
-    offset: Tensor
 
 
 @dataclass(frozen=True)
@@ -102,7 +98,7 @@ class Experts:
         return FeatureStack(
             torch.stack(full, dim=1),
             torch.stack([d1, d2, d3, mismatch, wide, texture], dim=1),
-            self.scalars, self.look.scale, self.look.level,
+            self.scalars, self.look.scale,
         )  # fmt: skip
 
     def _e7(self, fine: Tensor, row: int, col: int) -> Tensor:
@@ -122,52 +118,6 @@ class Experts:
             self.local.to(device), self.further.to(device), narrow, middle, wide,
             self.scalars.to(device),
         )  # fmt: skip
-
-
-def learn_experts(
-    fine: Tensor, coarse_reference: Tensor, coarse_target: Tensor, ratio: float, step: int
-) -> Experts:
-    """Learn from reduced images of a whole scene, all in one unit.
-
-    Args:
-        fine: (bands, rows, cols) means of step x step pixels of the fine reference, NaN where
-            hidden.
-        coarse_reference: The same of the coarse reference on the fine grid.
-        coarse_target: The same of the coarse target.
-        ratio: Coarse pixel in fine pixels.
-        step: Reduced pixel in fine pixels.
-    """
-    pair = reduce_images(fine, coarse_reference, coarse_target, ratio, 1)
-    return experts_of(replace(pair, step=step))
-
-
-def learn_from_images(
-    fine: Tensor, coarse_reference: Tensor, coarse_target: Tensor, ratio: float
-) -> Experts:
-    """The same from images on the fine grid, not reduced, which shows texture and classes better.
-
-    Args:
-        fine: (bands, rows, cols), NaN where hidden, as the others.
-        coarse_reference: The same on the fine grid.
-        coarse_target: Likewise.
-        ratio: Coarse pixel in fine pixels.
-    """
-    side = block_side(ratio, (fine.shape[1], fine.shape[2]))
-    return experts_of(reduce_images(fine, coarse_reference, coarse_target, ratio, side))
-
-
-def learn_from_scene(
-    scene: SceneReader, pair: int, progress: Progress, moved: bool = False
-) -> Experts:
-    """The same from a pair of a scene, by one pass over it.
-
-    Args:
-        scene: The scene.
-        pair: Index of the pair.
-        progress: Told how far it is.
-        moved: Whether the coarse images are moved by the shift that was seen in the pair.
-    """
-    return experts_of(reduce_scene(scene, pair, progress, moved))
 
 
 def experts_of(pair: ReducedPair) -> Experts:
@@ -193,9 +143,7 @@ def _plus(field: Map, level: Tensor) -> Map:
 def _mismatch(bank: Bank, coarse: Tensor) -> tuple[Tensor, Map, Map]:
     """What the coarse reference shows otherwise than the fine one: smoothed coarse, two maps."""
     coarse, known = filled(coarse)
-    total = coarse.sum(dim=(1, 2), keepdim=True, dtype=torch.float64)
-    middle = (total / known.sum().clamp(min=1)).float()
-    seen = bank.smooth((coarse - middle) * known, known, NOISE)
+    seen = bank.smooth((coarse - weighted_mean(coarse, known)) * known, known, NOISE)
     weight = known * bank.fine_known
     off = (seen - bank.view) * weight
     off = off - weight * off.sum(dim=(1, 2), keepdim=True) / weight.sum().clamp(min=1)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .change_model import REST, Bank
-from .filter_bank import Map
+from .filter_bank import Map, weighted_mean
 from .fine_look import FineLook
 from .reduced_pair import ReducedPair
 
@@ -74,7 +74,7 @@ def learn_waves(bank: Bank, pair: ReducedPair) -> Waves:
     whitening = _whitening(bank, pair.variance)
     frequencies, phases = _random_waves(bands)
     seen = bank.smooth(_features(bank.fine, whitening, frequencies, phases), bank.fine_known, 0.55)
-    middle = _mean(seen, weight)
+    middle = weighted_mean(seen, weight)
     middle[:bands] = 0
     off = (seen - middle) * weight
     goal = bank.change * weight
@@ -82,9 +82,9 @@ def learn_waves(bank: Bank, pair: ReducedPair) -> Waves:
     left = bank.change - torch.tensordot(strengths, seen - middle, dims=1)
     rest = bank.map(left, weight, REST)
     intercept = (bank.mean - torch.tensordot(strengths, middle, dims=1)).flatten()
-    quiet = _mean((bank.quiet * weight).square(), weight).flatten()
+    quiet = weighted_mean((bank.quiet * weight).square(), weight).flatten()
     rough = bank.smooth(left * weight, weight, 0.35)
-    explained = 1 - _mean(rough.square(), weight).flatten() / (quiet + _TINY)
+    explained = 1 - weighted_mean(rough.square(), weight).flatten() / (quiet + _TINY)
     return Waves(
         pair.look, whitening, frequencies, phases, strengths, intercept,
         Map(_BELIEF * rest.values, rest.pixel), explained.clamp(-1, 1),
@@ -112,13 +112,8 @@ def _noise(bank: Bank, coarse: Tensor) -> Tensor:
     known = torch.isfinite(coarse).all(dim=0, keepdim=True)
     weight = bank.fine_known * known
     off = (coarse.where(known, 0.0) - bank.view) * weight
-    off = (off - _mean(off, weight)) * weight
-    return _MISMATCH * _mean(off.square(), weight).flatten().double()
-
-
-def _mean(values: Tensor, weight: Tensor) -> Tensor:
-    total = (values * weight).sum(dim=(1, 2), keepdim=True, dtype=torch.float64)
-    return (total / weight.sum().clamp(min=1)).float()
+    off = (off - weighted_mean(off, weight)) * weight
+    return _MISMATCH * weighted_mean(off.square(), weight).flatten().double()
 
 
 def _whitening(bank: Bank, inside: Tensor) -> Tensor:
@@ -130,7 +125,7 @@ def _whitening(bank: Bank, inside: Tensor) -> Tensor:
     flat = (bank.fine * bank.fine_known).flatten(1).double()
     covariance = flat @ flat.T / bank.fine_known.sum().clamp(min=1)
     within = inside.where(torch.isfinite(inside), 0.0) * bank.fine_known
-    covariance += torch.diag(0.5 * _mean(within, bank.fine_known).flatten().double())
+    covariance += torch.diag(0.5 * weighted_mean(within, bank.fine_known).flatten().double())
     sizes, vectors = torch.linalg.eigh(covariance)
     sizes = sizes.clamp(min=max(float(sizes.max()) * _LEAST_SHARE, _TINY))
     return (vectors / sizes.sqrt()).T.float()

@@ -77,6 +77,12 @@ def smooth(values: Tensor, weight: Tensor, sigma: float, otherwise: float | Tens
     return (filtered[:-1] + _DOUBT * otherwise) / (filtered[-1:] + _DOUBT)
 
 
+def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """(channels, 1, 1) mean over all pixels, (channels, rows, cols), by (1, rows, cols) weights."""
+    total = (values * weight).sum(dim=(1, 2), keepdim=True, dtype=torch.float64)
+    return (total / weight.sum().clamp(min=1)).float()
+
+
 def coarser(values: Tensor, weight: Tensor, factor: int) -> tuple[Tensor, Tensor]:
     """Weighted means of blocks of ``factor`` x ``factor`` pixels, and their weights."""
     if factor == 1:

@@ -62,9 +62,7 @@ class FitFc(FusionModel):
             (fine - level) / spread, known, self._window, self.parameters["similar"],
             float("inf"), self.backend,
         )  # fmt: skip
-        weights = 1 / (1 + similar.distance() / max(self.halo, 1))
-        weights = weights.where(similar.found, 0.0)
-        weights = weights / weights.sum(dim=0).clamp(min=1e-30)
+        weights = similar.normalised(1 / (1 + similar.distance() / max(self.halo, 1)))
         result = torch.full_like(fine, torch.nan)
         core = slice(self.halo, -self.halo)
         filtered = similar.weighted_sum(fitted.where(known, 0.0), weights) + level

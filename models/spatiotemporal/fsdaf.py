@@ -148,9 +148,8 @@ class Fsdaf(FusionModel):
             float("inf"), self.backend,
         )  # fmt: skip
         apart = similar.score / len(fine)
-        weights = 1 / ((1 + similar.distance() / max(radius, 1)) * (1 + apart))
-        weights = weights.where(similar.found, 0.0)
-        weights = weights / weights.sum(dim=0).clamp(min=1e-30)
+        far = 1 + similar.distance() / max(radius, 1)
+        weights = similar.normalised(1 / (far * (1 + apart)))
         return similar.weighted_sum(change.where(known, 0.0), weights)
 
 

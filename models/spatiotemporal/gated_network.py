@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .network_inputs import CHANNELS, EXPERTS, PLACE, SCALARS
+from .network_inputs import CHANNELS, EXPERTS, PLACE, SCALARS, doubled
 
 ALIGNED = 4  # fine pixels to which a window must be aligned in the scene
 HALO = 46  # fine pixels that a pixel's answer depends on, at most
@@ -91,7 +91,7 @@ class GatedNetwork(nn.Module):
             # Linear, so the mean may come last: OpenVINO cannot add a single image to all bands in
             # a convolution.
             deep = deep + _mean_of_bands(mixing(deep), bands)
-        x = functional.gelu(x + _doubled(self.up(deep)))
+        x = functional.gelu(x + doubled(self.up(deep)))
         gates, fine = self.gate(x).float(), self.fine(x).float()
         return self._answer(planes.float(), gates, functional.pixel_shuffle(fine, 2))
 
@@ -108,7 +108,7 @@ class GatedNetwork(nn.Module):
         theirs = planes[:, 4:8]
         # What the half resolution cannot show is the detail of the fine image, own or explained.
         fill = own * detail + others * theirs
-        change = _doubled(believed) + functional.pixel_shuffle(fill, 2) + fine[:, 0:1]
+        change = doubled(believed) + functional.pixel_shuffle(fill, 2) + fine[:, 0:1]
         doubt = (fine[:, 1:2] + self.calibration).clamp(QUIETEST, LOUDEST)
         return torch.cat([change, doubt], dim=1)
 
@@ -124,11 +124,7 @@ def experts(planes: Tensor) -> Tensor:
 def _detail(quarters: Tensor) -> Tensor:
     """(samples, 4, rows, cols) what four pixels show beyond the doubled mean of four."""
     mean = quarters.mean(dim=1, keepdim=True)
-    return quarters - functional.pixel_unshuffle(_doubled(mean), 2)
-
-
-def _doubled(image: Tensor) -> Tensor:
-    return functional.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
+    return quarters - functional.pixel_unshuffle(doubled(mean), 2)
 
 
 def _mean_of_bands(x: Tensor, bands: int | None) -> Tensor:

@@ -102,11 +102,11 @@ class Learnt:
         scaled = look.scaled(fine.where(valid, look.level[:, None, None]))
         share = functional.avg_pool2d(known, 2)
         half = functional.avg_pool2d(scaled * known, 2) / share.clamp(min=0.25)
-        raw = _halved(change)
+        raw = functional.avg_pool2d(change, 2)  # NaN where one of four is
         unscaled = half * look.scale[:, None, None] + look.level[:, None, None]
         stack = self.experts.at(unscaled, share[0] > 0, raw, row // 2, col // 2)
         eighth = self.waves.at(half, row // 2, col // 2)
-        missing = scaled - _doubled(half)
+        missing = scaled - doubled(half[None])[0]
         theirs = torch.tensordot(self.experts.regression.slopes, missing * known, dims=1)
         quarters = [functional.pixel_unshuffle(x[:, None], 2) for x in (scaled, theirs)]
         planes = torch.cat([*quarters, _planes(stack, eighth, share)], dim=1)
@@ -140,15 +140,9 @@ def _planes(stack: FeatureStack, eighth: Tensor, share: Tensor) -> Tensor:
     return torch.stack([*planes, share.expand_as(middle)], dim=1)
 
 
-def _halved(image: Tensor) -> Tensor:
-    """Means of 2 x 2 pixels; NaN where one is."""
-    return functional.avg_pool2d(image, 2)
-
-
-def _doubled(image: Tensor) -> Tensor:
-    return functional.interpolate(
-        image[None], scale_factor=2, mode="bilinear", align_corners=False
-    )[0]
+def doubled(image: Tensor) -> Tensor:
+    """(samples, channels, rows, cols) at twice the resolution, bilinearly."""
+    return functional.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def _thinned(learnt: _T) -> _T:

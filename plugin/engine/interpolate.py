@@ -103,7 +103,7 @@ def interpolate(
     return found
 
 
-Taps = list[tuple[NDArray[np.int64], NDArray[np.float64]]]  # source pixels and their weights
+Taps = list[tuple[NDArray, NDArray]]  # source pixels and their weights
 
 
 def _both_ways(values: Array, down: Taps, across: Taps, part: tuple[slice, slice]) -> Array:
@@ -119,15 +119,25 @@ def _both_ways(values: Array, down: Taps, across: Taps, part: tuple[slice, slice
 
 
 def _along(values: NDArray, taps: Taps, part: slice, axis: int) -> NDArray[np.float64]:
-    """Interpolate along one axis of (bands, rows, cols), in double precision as GDAL does.
+    """Interpolate along one axis of (bands, rows, cols), in double precision as GDAL does."""
+    # Where the kernel reaches beyond the part, the result is replaced or outside.
+    last = values.shape[axis] - 1
+    return along(values, [(np.clip(at - part.start, 0, last), w) for at, w in taps], axis)
+
+
+def along(values: NDArray, taps: Taps, axis: int) -> NDArray:
+    """Weighted sums of pixels along axis 1 or 2 of (bands, rows, cols).
 
     Always in the same order, so that a pixel does not depend on the window it is read with.
+
+    Args:
+        values: The pixels.
+        taps: Numbers of pixels along the axis and their weights, for every place each.
+        axis: Which.
     """
 
-    def share(places: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        # Where the kernel reaches beyond the part, the result is replaced or outside.
-        there = np.clip(places - part.start, 0, values.shape[axis] - 1)
-        return np.take(values, there, axis) * (weights[:, None] if axis == 1 else weights)
+    def share(places: NDArray, weights: NDArray) -> NDArray:
+        return np.take(values, places, axis) * (weights[:, None] if axis == 1 else weights)
 
     first, *others = taps
     total = share(*first)

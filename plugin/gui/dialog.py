@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from qgis.core import QgsApplication, QgsProject, QgsRasterLayer
-from qgis.gui import QgisInterface, QgsGui, QgsScrollArea
+from qgis.gui import QgisInterface, QgsGui
 from qgis.PyQt.QtCore import Qt, QTimer
 from qgis.PyQt.QtGui import QShowEvent
 from qgis.PyQt.QtWidgets import (
     QApplication,
     QDialog,
-    QFrame,
     QSplitter,
     QVBoxLayout,
     QWidget,
@@ -42,6 +41,7 @@ from .run_bar import RunBar
 from .runner import Runner
 from .runtime_notice import RuntimeNotice
 from .runtime_watch import RuntimeWatch
+from .scrolled import scrolled
 from .text_window import TextWindow
 from .train_dialog import TrainDialog
 
@@ -87,13 +87,8 @@ class FusionDialog(QDialog):
         QgsGui.enableAutoGeometryRestore(self)
 
     def _build(self) -> None:
-        scroll = QgsScrollArea(self)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(self.form)
         self.splitter = QSplitter(Qt.Orientation.Horizontal, self)
-        self.splitter.addWidget(scroll)
+        self.splitter.addWidget(scrolled(self.form, self))
         self.splitter.addWidget(self.help)
         self.splitter.setStretchFactor(0, 3)
         self.splitter.setStretchFactor(1, 1)

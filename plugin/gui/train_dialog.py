@@ -7,12 +7,11 @@ from html import escape
 from typing import Any
 
 from qgis.core import QgsApplication
-from qgis.gui import QgsGui, QgsScrollArea
+from qgis.gui import QgsGui
 from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
 from qgis.PyQt.QtGui import QShowEvent
 from qgis.PyQt.QtWidgets import (
     QDialog,
-    QFrame,
     QGroupBox,
     QHBoxLayout,
     QLabel,
@@ -35,6 +34,7 @@ from .notices import SUCCESS, Notice, NoticeBar
 from .preview import Preview
 from .runner import Runner
 from .runtime_watch import RuntimeWatch
+from .scrolled import scrolled
 from .train_form import TrainForm
 
 _DEBOUNCE_MS = 300
@@ -81,13 +81,8 @@ class TrainDialog(QDialog):
         QgsGui.enableAutoGeometryRestore(self)
 
     def _build(self) -> None:
-        scroll = QgsScrollArea(self)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(self.form)
         splitter = QSplitter(Qt.Orientation.Horizontal, self)
-        splitter.addWidget(scroll)
+        splitter.addWidget(scrolled(self.form, self))
         splitter.addWidget(self._progress_box())
         splitter.setSizes([600, 400])
         splitter.setChildrenCollapsible(False)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from rasterfuse.models.spatiotemporal import experts
-from rasterfuse.models.spatiotemporal.experts import learn_experts, learn_from_images
+from rasterfuse.models.spatiotemporal.experts import experts_of
 from rasterfuse.models.spatiotemporal.filter_bank import block_means
+from rasterfuse.models.spatiotemporal.reduced_pair import block_side, reduce_images
 
 CELLS = 9
 
@@ -28,6 +31,11 @@ def scene(rng, ratio, bands, cells=CELLS):
         return (sums / np.outer(count, count))[square]
 
     return [torch.from_numpy(a).float() for a in (fine, coarse(fine), coarse(target), target)]
+
+
+def learn_from_images(fine, before, after, ratio):
+    side = block_side(ratio, (fine.shape[1], fine.shape[2]))
+    return experts_of(reduce_images(fine, before, after, ratio, side))
 
 
 def stack(learnt, fine, before, after):
@@ -134,7 +142,7 @@ def test_reduced_images_alone_give_nearly_the_same(rng):
     fine, before, after, _ = scene(rng, 8, 2, cells=16)
     full = learn_from_images(fine, before, after, 8)
     blocks = [block_means(image, 2) for image in (fine, before, after)]
-    reduced = learn_experts(*blocks, 8, 2)
+    reduced = experts_of(replace(reduce_images(*blocks, 8, 1), step=2))
     for name in ("E5", "E7"):
         at = experts.FULL.index(name)
         one, other = (

@@ -105,7 +105,7 @@ The same landscapes with the pair before only, no clouds, and the imperfections 
         for noise in NOISES:
             print(f"Noise x {noise:g}: {landscape.name}", file=sys.stderr, flush=True)
             noisy = replace(landscape, noise=noise, clouds=0.0)
-            task = tasks_of(noisy, folder, size)[0]
+            [task] = tasks_of(noisy, folder, size, pairs=1)
             all_answers = answers(task, folder, fast=False)
             trivial.append(f"{best_trivial(all_answers):.1f}")
             for answer in all_answers:
@@ -117,24 +117,25 @@ The same landscapes with the pair before only, no clouds, and the imperfections 
     return "\n".join(parts)
 
 
-def tasks_of(landscape: Landscape, folder: Path, size: int) -> list[Task]:
-    """The tasks of one landscape: with the pair before the target, and with both pairs."""
+def tasks_of(landscape: Landscape, folder: Path, size: int, pairs: int = 2) -> list[Task]:
+    """The tasks of one landscape: with the pair before the target, and with both if wanted."""
     first, target, last = landscape.dates
+    days = (first, last)[:pairs]
     # The same seed and size give the same land; only what the reference day shows differs.
-    before, after = (
+    scenes = [
         simulate(
             folder / f"{landscape.seed}-{day}", size=size, bands=BANDS, ratio=landscape.ratio,
             reference=day, target=target, seed=landscape.seed, noise=landscape.noise,
             clouds=landscape.clouds,
         )
-        for day in (first, last)
-    )  # fmt: skip
-    pairs = [_pair_of(before, first), _pair_of(after, last)]
-    source = {"path": str(before.coarse_target), "date": str(target)}
+        for day in days
+    ]  # fmt: skip
+    given = [_pair_of(files, day) for files, day in zip(scenes, days)]
+    source = {"path": str(scenes[0].coarse_target), "date": str(target)}
     return [
-        Task(word, {"coarse_target": source, "references": pairs[:count]}, before.truth,
+        Task(word, {"coarse_target": source, "references": given[:count]}, scenes[0].truth,
              landscape.ratio)
-        for count, word in ((1, "before"), (2, "before & after"))
+        for count, word in enumerate(("before", "before & after")[:pairs], 1)
     ]  # fmt: skip
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
-import rasterio
-from rasterio.errors import NotGeoreferencedWarning
+from rasterfuse.plugin.engine.picture import colours, middle, write_png
 from tasks import Answer, table
 
 _SIDE = 192  # pixels of the middle that are shown
 _ACROSS = 4
-_GREY = 128  # nodata
 _MODES = (", fast mode",)
 
 
@@ -41,7 +38,7 @@ def gallery(
     cells = []
     for number, (label, image) in enumerate(shown.items()):
         path = images / f"{name}-{number:02}.png"
-        _write(path, (_middle(image[-3:])[::-1] - low) / (high - low))
+        write_png(path, colours((middle(image[-3:], _SIDE)[::-1] - low) / (high - low)))
         cells.append((label, f"![{label}]({images.name}/{path.name})"))
     lines: list[list[str]] = []
     for first in range(0, len(cells), _ACROSS):
@@ -49,21 +46,3 @@ def gallery(
         part += [("", "")] * (_ACROSS - len(part))
         lines += [[label for label, _ in part], [picture for _, picture in part]]
     return table([""] * _ACROSS, lines)
-
-
-def _middle(image: np.ndarray) -> np.ndarray:
-    rows, cols = (max((size - _SIDE) // 2, 0) for size in image.shape[1:])
-    return image[:, rows : rows + _SIDE, cols : cols + _SIDE]
-
-
-def _write(path: Path, shares: np.ndarray) -> None:
-    """Write (3, rows, cols) of 0 to 1 as a PNG."""
-    grey = np.where(np.isfinite(shares), shares.clip(0, 1) * 255, _GREY).astype(np.uint8)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(
-            path, "w", driver="PNG", width=grey.shape[2], height=grey.shape[1], count=3,
-            dtype="uint8",
-        ) as picture:  # fmt: skip
-            picture.write(grey)
-    path.with_name(path.name + ".aux.xml").unlink(missing_ok=True)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..interpolate import Taps, along
 from ..land import Rng
 from .fields import Values
-from .filters import Taps, along, blurred
+from .filters import blurred
 from .ranges import Ranges
 
 _LATTICE = 8  # places per cell between which turned cells are interpolated

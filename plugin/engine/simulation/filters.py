@@ -1,4 +1,4 @@
-"""Blurring and interpolation along the axes of images, in plain numpy loops over the taps.
+"""Blurring along the axes of images, in plain numpy loops over the taps.
 
 Not as products of matrices: the library behind them starts threads of its own, which wait for each
 other when scenes are drawn in several threads or processes at once.
@@ -11,21 +11,6 @@ import math
 import numpy as np
 
 from .fields import Values
-
-Taps = list[tuple[Values, Values]]  # pixels and their weights, for every place along an axis
-
-
-def along(planes: Values, taps: Taps, axis: int) -> Values:
-    """Weighted sums of pixels along axis 1 or 2 of (planes, rows, cols)."""
-
-    def share(pixels: Values, weights: Values) -> Values:
-        return np.take(planes, pixels, axis) * (weights[:, None] if axis == 1 else weights)
-
-    first, *others = taps
-    total = share(*first)
-    for tap in others:
-        total += share(*tap)
-    return total
 
 
 def blurred(planes: Values, sigma: float) -> Values:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..interpolate import Taps, along
 from ..land import Labels, Rng
 from .calendar import draw_calendar
 from .fields import Fields, Values, between_log, placed, renumbered, voronoi
-from .filters import Taps, along
 from .ground import Ground, standardised
 from .ranges import Ranges
 

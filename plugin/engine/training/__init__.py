@@ -13,11 +13,12 @@ import torch
 from ....models.errors import CancelledError, FusionError, MemoryLimitError
 from ....models.spatiotemporal.gated_network import GatedNetwork
 from ....models.spatiotemporal.rasterfuse_net import load_network
+from ...paths import part_of, remove_part
 from ...reading import plain
 from ...training_job import TrainingJob
 from ..device import choose_device, ran_out_of_memory
 from .checkpoint import claim, read_checkpoint, remove_checkpoint, write_checkpoint
-from .preview import remove_preview, write_preview
+from .preview import write_preview
 from .product import save
 from .scores import Score, score
 from .series import Series, read_series
@@ -83,7 +84,8 @@ class _Training:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        remove_preview(self._preview)
+        for path in (self._preview, part_of(self._preview)):
+            remove_part(path)
 
     def run(self) -> dict[str, Any]:
         job = self._job

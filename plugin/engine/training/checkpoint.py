@@ -8,17 +8,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ....models.errors import OutputError
+from ....models.weights import unwritable, write_tensors
 
 _KEY = "rasterfuse_training"
+_WHAT = "state of the training"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def claim(path: str) -> None:
             pass
         os.remove(part)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise OutputError(unwritable(_WHAT, path, error)) from error
 
 
 def write_checkpoint(path: str, checkpoint: Checkpoint) -> None:
@@ -51,24 +51,7 @@ def write_checkpoint(path: str, checkpoint: Checkpoint) -> None:
     Raises:
         OutputError: It cannot be written.
     """
-    part = f"{path}.part"
-    whole = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()
-    }
-    try:
-        safetensors.torch.save_file(whole, part, {_KEY: json.dumps(checkpoint.state)})
-        os.replace(part, path)
-    except (OSError, SafetensorError) as error:
-        with suppress(OSError):  # what cannot be written may not be there
-            os.remove(part)
-        raise _unwritable(path, error) from error
-
-
-def _unwritable(path: str, error: Exception) -> OutputError:
-    return OutputError(
-        f"The state of the training {path} cannot be written ({error}). Choose another folder or "
-        "free some space."
-    )
+    write_tensors(path, checkpoint.tensors, {_KEY: json.dumps(checkpoint.state)}, _WHAT)
 
 
 def read_checkpoint(path: str) -> Checkpoint | None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ....models.spatiotemporal.gated_network import experts
-from ....models.spatiotemporal.network_inputs import EXPERTS
+from ....models.spatiotemporal.network_inputs import EXPERTS, doubled
 from .batches import Batch
 
 TRIVIAL = ("no change", "mean", "change", "D2")
@@ -53,7 +53,4 @@ def usual_error(batch: Batch) -> Tensor:
 
 def trivial_answers(planes: Tensor) -> Tensor:
     """(samples, trivial answers, rows, cols) as TRIVIAL names them."""
-    chosen = experts(planes)[:, [EXPERTS.index(name) for name in TRIVIAL]]
-    return torch.nn.functional.interpolate(
-        chosen, scale_factor=2, mode="bilinear", align_corners=False
-    )
+    return doubled(experts(planes)[:, [EXPERTS.index(name) for name in TRIVIAL]])
