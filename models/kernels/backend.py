@@ -50,6 +50,11 @@ def choose_backend(wanted: str, device: torch.device, notes: list[str]) -> str:
     return "torch"
 
 
+def can_compile(wanted: str, device: torch.device) -> bool:
+    """Whether numba runs those kernels of which there are no others but torch's."""
+    return wanted != "torch" and device.type == "cpu" and _has_numba()
+
+
 def _has_numba() -> bool:
     """Whether the loops for numba can be imported."""
     try:

@@ -17,13 +17,13 @@ from .filter_bank import Map, coarser, smooth, weighted_mean, widest_step
 from .fine_look import FineLook
 from .reduced_pair import ReducedPair
 
-FULL = ("fine", "component 1", "component 2", "change", "E4", "E5", "E7", "E6")
+FULL = ("fine", "component 1", "component 2", "change", "E4", "E5", "E6")
 SMOOTH = ("D1", "D2", "D3", "mismatch", "wide mismatch", "texture")
 SCALARS = ("ratio", "correlation", "spread", "size", "explained", "mean")
 
-_WIDE, _WIDEST = 2.0, 2.5  # widths of filters in coarse pixels
+_WIDE = 2.0  # widths of filters in coarse pixels
 _MISMATCH, _TEXTURE, _LOCAL = 1.2, 1.0, 1.5
-_LOCAL_RIDGE, _REST_RIDGE = 0.1, 0.15
+_LOCAL_RIDGE = 0.1
 _TINY = 1e-4
 _USUAL_RATIO = 16.0
 
@@ -33,7 +33,7 @@ class FeatureStack:
     """What a network sees of a tile.
 
     Attributes:
-        full: (bands, 8, rows, cols), as FULL names them.
+        full: (bands, 7, rows, cols), as FULL names them.
         smooth: (bands, 6, rows, cols), as SMOOTH names them.
         scalars: (bands, 6), as SCALARS names them, the same for all tiles.
         scale: (bands,) what 1 is in the fine image's unit.
@@ -54,8 +54,6 @@ class Experts:
         regression: E5.
         unmixing: E6.
         local: E4, map of slopes and intercepts (2 x bands).
-        further: E7, map of slopes (bands of the change x bands) and intercepts (bands) that are
-            added to E5's line.
         narrow: Maps of D1 and the mismatch.
         middle: Maps of D2 and the texture.
         wide: Maps of D3 and the wide mismatch.
@@ -66,7 +64,6 @@ class Experts:
     regression: Regression
     unmixing: Unmixing
     local: Map
-    further: Map
     narrow: tuple[Map, Map]
     middle: tuple[Map, Map]
     wide: tuple[Map, Map]
@@ -84,7 +81,7 @@ class Experts:
             col: Likewise.
         """
         shape = (fine.shape[1], fine.shape[2])
-        f = self.look.scaled(fine.where(valid, self.look.level[:, None, None]))
+        f = self.look.known(fine, valid)
         d1, mismatch = (field.at(row, col, shape) for field in self.narrow)
         d2, texture = (field.at(row, col, shape) for field in self.middle)
         d3, wide = (field.at(row, col, shape) for field in self.wide)
@@ -94,18 +91,12 @@ class Experts:
         e5 = self.regression.at(f, row, col)
         components = torch.tensordot(self.look.components, f, dims=1)
         full = [f, *(c.expand_as(f) for c in components), raw, slope * f + intercept, e5,
-                self._e7(f, row, col), self.unmixing.at(f, row, col)]  # fmt: skip
+                self.unmixing.at(f, row, col)]  # fmt: skip
         return FeatureStack(
             torch.stack(full, dim=1),
             torch.stack([d1, d2, d3, mismatch, wide, texture], dim=1),
             self.scalars, self.look.scale,
         )  # fmt: skip
-
-    def _e7(self, fine: Tensor, row: int, col: int) -> Tensor:
-        bands, *shape = fine.shape
-        field = self.further.at(row, col, (shape[0], shape[1]))
-        slopes = field[: bands * bands].reshape(bands, bands, *shape)
-        return self.regression.line(fine) + (slopes * fine).sum(dim=1) + field[bands * bands :]
 
     def to(self, device: torch.device) -> Experts:
         """The same on another device."""
@@ -115,8 +106,7 @@ class Experts:
         )
         return Experts(
             self.look.to(device), self.regression.to(device), self.unmixing.to(device),
-            self.local.to(device), self.further.to(device), narrow, middle, wide,
-            self.scalars.to(device),
+            self.local.to(device), narrow, middle, wide, self.scalars.to(device),
         )  # fmt: skip
 
 
@@ -130,9 +120,9 @@ def experts_of(pair: ReducedPair) -> Experts:
         for sigma in (NOISE, REST, _WIDE)
     )
     return Experts(
-        pair.look, regression, unmix(bank, pair), _local_lines(bank),
-        _further_lines(bank, regression), (d1, mismatch), (d2, _texture(bank, pair.variance)),
-        (d3, wide_mismatch), _scalars(bank, regression, coarse),
+        pair.look, regression, unmix(bank, pair), _local_lines(bank), (d1, mismatch),
+        (d2, _texture(bank, pair.variance)), (d3, wide_mismatch),
+        _scalars(bank, regression, coarse),
     )  # fmt: skip
 
 
@@ -159,45 +149,16 @@ def _texture(bank: Bank, inside: Tensor) -> Map:
     return Map((squares - mean.square()).clamp(min=1e-6).sqrt(), pixel)
 
 
-def _moments(
-    bank: Bank, one: Tensor, other: Tensor, sigma: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
-    """Local means of two images, and local (co)variances of the first's bands with both's.
-
-    Returns:
-        Means (bands, rows, cols) twice, (bands, bands, rows, cols) twice, pixel in fine pixels.
-    """
-    bands, factor = len(one), widest_step(bank.pixels(sigma))
-    few, weight = coarser(torch.cat([one, other]), bank.both, factor)
-    x, y = few.chunk(2)
-    products = [(x[:, None] * z[None]).flatten(0, 1) for z in (x, y)]
-    stack = smooth(torch.cat([x, y, *products]), weight, bank.pixels(sigma) / factor)
-    mx, my = stack[:bands], stack[bands : 2 * bands]
-    square = (bands, bands, *mx.shape[1:])
-    xx, xy = (part.reshape(square) for part in stack[2 * bands :].chunk(2))
-    xx = xx - mx[:, None] * mx[None]
-    return mx, my, xx, xy - mx[:, None] * my[None], bank.step * factor
-
-
 def _local_lines(bank: Bank) -> Map:
     """E4: in every band a line of its own around every place."""
-    mx, my, xx, xy, pixel = _moments(bank, bank.view, bank.quiet, _LOCAL)
-    own = torch.arange(len(mx))
+    bands, factor = len(bank.view), widest_step(bank.pixels(_LOCAL))
+    few, weight = coarser(torch.cat([bank.view, bank.quiet]), bank.both, factor)
+    x, y = few.chunk(2)
+    stack = torch.cat([x, y, x * x, x * y])
+    mx, my, xx, xy = smooth(stack, weight, bank.pixels(_LOCAL) / factor).split(bands)
     variance = bank.view.var(dim=(1, 2), correction=0)[:, None, None]
-    slope = xy[own, own] / (xx[own, own].clamp(min=0) + _LOCAL_RIDGE * variance + _TINY)
-    return Map(torch.cat([slope, my + bank.mean - slope * mx]), pixel)
-
-
-def _further_lines(bank: Bank, regression: Regression) -> Map:
-    """E7: what the scene's line left, explained by all bands around every place."""
-    bands = len(bank.view)
-    left = bank.quiet - (regression.line(bank.view) - bank.mean)
-    mx, my, xx, xy, pixel = _moments(bank, bank.view, left, _WIDEST)
-    ridge = _REST_RIDGE * bank.view.var(dim=(1, 2), correction=0).mean() + _TINY
-    matrix = xx.permute(2, 3, 0, 1) + ridge * torch.eye(bands)
-    slopes = torch.linalg.solve(matrix, xy.permute(2, 3, 0, 1)).permute(3, 2, 0, 1)
-    start = my - (slopes * mx).sum(dim=1)
-    return Map(torch.cat([slopes.flatten(0, 1), start]), pixel)
+    slope = (xy - mx * my) / ((xx - mx * mx).clamp(min=0) + _LOCAL_RIDGE * variance + _TINY)
+    return Map(torch.cat([slope, my + bank.mean - slope * mx]), bank.step * factor)
 
 
 def _scalars(bank: Bank, regression: Regression, coarse: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ CLASSES = 6
 _SOFTNESS = 1.0  # squared distance per band, in standard deviations, at which a class fades
 _LEARNT_FROM = 4_000  # pixels
 _SAME = 1e-6  # of its level: a band that varies less is constant
+_ROBUST = 1.4826  # a Gaussian's standard deviation in median deviations
 _LEAST_SHARE = 0.05  # of a band's variance: a smaller component is not blown up to 1
 
 
@@ -24,6 +25,7 @@ class FineLook:
         level: (bands,) mean.
         scale: (bands,) what counts as 1: the standard deviation, but of a constant band.
         flat: (bands,) bool, which bands are constant.
+        spread: (bands,) robust standard deviation of the scaled bands.
         components: (2, bands) weights of scaled bands; 0 for a second one of a single band.
         centres: (classes, bands) of the soft classes, scaled.
     """
@@ -31,6 +33,7 @@ class FineLook:
     level: Tensor
     scale: Tensor
     flat: Tensor
+    spread: Tensor
     components: Tensor
     centres: Tensor
 
@@ -38,6 +41,10 @@ class FineLook:
         """(bands, rows, cols) in standard deviations from the mean; 0 in constant bands."""
         varied = (~self.flat).to(fine.dtype) / self.scale
         return (fine - self.level[:, None, None]) * varied[:, None, None]
+
+    def known(self, fine: Tensor, valid: Tensor) -> Tensor:
+        """The same of an image that is known in some places only; 0 elsewhere."""
+        return self.scaled(fine.where(valid, self.level[:, None, None]))
 
     def memberships(self, scaled: Tensor) -> Tensor:
         """(classes, rows, cols): how much every pixel belongs to each class, 1 in all."""
@@ -75,8 +82,14 @@ def look_at(pixels: Tensor, classes: int = CLASSES) -> FineLook:
     count = min(classes, len(torch.unique(some, dim=0)))
     centres = k_means(some, count) if count else some[:0]
     components = _components(scaled @ scaled.T / scaled.shape[1])
-    figures = (level, scale, flat, components, centres)
+    figures = (level, scale, flat, _spread(some), components, centres)
     return FineLook(*(t if t.dtype == torch.bool else t.float() for t in figures))
+
+
+def _spread(pixels: Tensor) -> Tensor:
+    """(bands,) of (n, bands): 1.48 times the median deviation from the median; 1 where it is 0."""
+    away = (pixels - pixels.median(dim=0).values).abs().median(dim=0).values
+    return torch.where(away > _SAME, _ROBUST * away, 1.0)
 
 
 def _components(correlation: Tensor) -> Tensor:

@@ -11,18 +11,20 @@ vary smoothly over the cells: those are what a fit gives.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-# Prior of the logarithms of a1, a2, a3, l, a4, r and noise: mean and standard deviation.
-PRIOR_MEAN = torch.tensor([-3.0, -1.0, -2.0, 1.5, -3.0, 0.8, -3.0], dtype=torch.float64)
+# Prior of the logarithms of a1, a2, a3, l, a4, r and noise: mean and standard deviation. The means
+# were chosen on BOREAS 2001 and on simulated land.
+PRIOR_MEAN = torch.tensor([-3.0, -1.0, -3.0, 1.5, -1.5, 0.2, -2.5], dtype=torch.float64)
 _PRIOR_SPREAD = torch.tensor([2.0, 2.0, 2.0, 0.5, 2.0, 0.4, 2.0], dtype=torch.float64)
 _CONSTANT = 4.0
 _WHOLE = 30  # cells across up to which a scene is fitted in one go
-_BLOCK, _MARGIN = 14, 4  # cells of a block's core and around it; larger systems gain little
+_BLOCK, _MARGIN = 10, 3  # cells of a block's core and around it; larger systems gain little
 
 
 @dataclass(frozen=True)
@@ -32,16 +34,50 @@ class Views:
     Attributes:
         linear: (cells, bands) whitened bands.
         fourier: (cells, features) random Fourier features without their mean.
+        means: (features,) that mean.
         places: (cells, 2) row and column of the cells.
     """
 
     linear: Tensor
     fourier: Tensor
+    means: Tensor
     places: Tensor
+
+    @classmethod
+    def of(cls, seen: Tensor, bands: int, usable: Tensor, shape: tuple[int, int]) -> Views:
+        """What all cells of a lattice see.
+
+        Args:
+            seen: (bands + features, cells) float64, NaN where hidden.
+            bands: How many.
+            usable: (cells,) bool, those whose mean counts.
+            shape: Rows and columns of the lattice.
+        """
+        linear, fourier = seen[:bands], seen[bands:]
+        means = fourier[:, usable].mean(dim=1)
+        rows, cols = (torch.arange(n, dtype=torch.float64) for n in shape)
+        return cls(linear.T, (fourier - means[:, None]).T, means, torch.cartesian_prod(rows, cols))
 
     def take(self, cells: Tensor) -> Views:
         """Some of the cells."""
-        return Views(self.linear[cells], self.fourier[cells], self.places[cells])
+        return Views(self.linear[cells], self.fourier[cells], self.means, self.places[cells])
+
+
+def random_waves(bands: int, count: int, length: float, seed: int) -> tuple[Tensor, Tensor]:
+    """(count, bands) frequencies and (count,) phases of random Fourier features.
+
+    Args:
+        bands: Of the image.
+        count: Of the waves.
+        length: Of the Gaussian kernel that they stand for, in standard deviations of three bands.
+        seed: Of the draw.
+
+    Source: Rahimi & Recht (2007), "Random features for large-scale kernel machines".
+    """
+    generator = torch.Generator().manual_seed(seed)
+    frequencies = torch.randn(count, bands, generator=generator) / length
+    phases = 2 * math.pi * torch.rand(count, generator=generator)
+    return frequencies / math.sqrt(bands / 3), phases
 
 
 def learn_hyperparameters(views: Views, values: Tensor, noise: float, start: Tensor) -> Tensor:
@@ -113,53 +149,78 @@ def _kernel(log: Tensor, parts: tuple[Tensor, Tensor, Tensor]) -> Tensor:
 
 
 def coefficient_fields(
-    views: Views, shape: tuple[int, int], values: Tensor, noise: float, log: Tensor
-) -> Tensor:
+    views: Views, shape: tuple[int, int], values: Tensor, noise: Tensor, log: Tensor
+) -> tuple[Tensor, Tensor]:
     """Fit in overlapping blocks of cells and evaluate the coefficients at every cell.
 
     Args:
         views: All cells of a (rows, cols) lattice; rows with NaN are not used.
         shape: Rows and columns of the lattice.
-        values: (cells,) what to explain, without its mean; NaN where missing.
-        noise: Least noise variance, in units of the values squared.
+        values: (bands, cells) what to explain, without its mean; NaN where missing, in all bands
+            alike.
+        noise: (bands,) least noise variance, in units of the values squared.
         log: (7,) hyperparameters.
 
     Returns:
-        (bands + features + 1, rows, cols) float32: for each z, for each f, and the rest that
-        needs no feature.
+        (bands, linear + features + 1, rows, cols) float32: for each z, for each Fourier feature
+        with its mean, and the rest that needs no feature; and (bands,) mean square by which cells
+        are missed when they are told from the others of their block.
     """
-    width = views.linear.shape[1] + views.fourier.shape[1] + 1
-    total = torch.zeros(width, *shape, dtype=torch.float64)
+    bands, wide = len(values), views.linear.shape[1]
+    width = wide + views.fourier.shape[1] + 1
+    total = torch.zeros(bands, width, *shape, dtype=torch.float64)
+    missed = torch.zeros(bands, *shape, dtype=torch.float64)
     weights = torch.zeros(shape, dtype=torch.float64)
     number = torch.arange(shape[0] * shape[1]).reshape(shape)
-    usable = torch.isfinite(values) & torch.isfinite(views.fourier[:, 0])
+    usable = torch.isfinite(values[0]) & torch.isfinite(views.fourier[:, 0])
     for rows, cols, weight in _blocks(shape):
         inside = number[rows, cols].flatten()
         data = inside[usable[inside]]
         if len(data) < 2:
             continue
-        fields = _fit(views.take(data), values[data], noise, log, views.places[inside])
-        total[:, rows, cols] += weight * fields.T.reshape(width, *weight.shape)
+        known = usable[inside].reshape(weight.shape)
+        fields, off = _fit(views.take(data), values[:, data], noise, log, views.places[inside])
+        total[:, :, rows, cols] += weight * fields.permute(0, 2, 1).reshape(
+            bands, width, *weight.shape
+        )
+        square = torch.zeros(bands, *weight.shape, dtype=torch.float64)
+        square[:, known] = off.square()
+        missed[:, rows, cols] += weight * square
         weights[rows, cols] += weight
-    return (total / weights.clamp(min=1e-30)).float()
+    total /= weights.clamp(min=1e-30)
+    total[:, -1] -= (views.means[:, None, None] * total[:, wide:-1]).sum(dim=1)
+    errors = (missed / weights.clamp(min=1e-30)).flatten(1)[:, usable].mean(dim=1)
+    return total.float(), errors
 
 
-def _fit(views: Views, values: Tensor, noise: float, log: Tensor, places: Tensor) -> Tensor:
-    """(places, bands + features + 1) coefficients from the cells of one block."""
-    scale = values.square().mean().sqrt().clamp(min=1e-12)
+def _fit(
+    views: Views, values: Tensor, noise: Tensor, log: Tensor, places: Tensor
+) -> tuple[Tensor, Tensor]:
+    """From the cells of one block.
+
+    Returns:
+        (bands, places, linear + features + 1) coefficients, and (bands, cells) by how much each
+        cell is missed when it is told from the others (Rasmussen & Williams, 5.12).
+    """
+    scale = values.square().mean(dim=1).clamp(min=1e-24)
     covariance = _kernel(log, _parts(views, views))
-    diagonal = log[6].exp() + noise / scale.square() + 1e-6
-    covariance = covariance + diagonal * torch.eye(len(values)).to(values)
-    factor = torch.linalg.cholesky(covariance)
-    alpha = torch.cholesky_solve(values[:, None], factor)
+    diagonal = log[6].exp() + noise / scale + 1e-6
+    eye = torch.eye(len(views.linear)).to(values)
     a1, a2, a3, length, a4, reach = log[:6].exp()
     squared = torch.cdist(places, views.places).square()
-    near = torch.exp(-squared / (2 * length.square()))
-    far = torch.exp(-squared / (2 * reach.square()))
-    linear = a1 * (views.linear.T @ alpha).T + a3 * near @ (views.linear * alpha)
-    fourier = a2 * (views.fourier.T @ alpha).T + a3 * near @ (views.fourier * alpha)
-    rest = a4 * far @ alpha + _CONSTANT * alpha.sum()
-    return torch.cat([linear, fourier, rest], dim=1)
+    near = a3 * torch.exp(-squared / (2 * length.square()))
+    far = a4 * torch.exp(-squared / (2 * reach.square()))
+    fields, off = [], []
+    for band, own in zip(values, diagonal):
+        factor = torch.linalg.cholesky(covariance + own * eye)
+        inverse = torch.linalg.solve_triangular(factor, eye, upper=False)
+        alpha = inverse.T @ (inverse @ band[:, None])
+        linear = a1 * (views.linear.T @ alpha).T + near @ (views.linear * alpha)
+        fourier = a2 * (views.fourier.T @ alpha).T + near @ (views.fourier * alpha)
+        rest = far @ alpha + _CONSTANT * alpha.sum()
+        fields.append(torch.cat([linear, fourier, rest], dim=1))
+        off.append(alpha[:, 0] / inverse.square().sum(dim=0))
+    return torch.stack(fields), torch.stack(off)
 
 
 def _blocks(shape: tuple[int, int]) -> Iterator[tuple[slice, slice, Tensor]]:

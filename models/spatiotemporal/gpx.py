@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ..base import FusionModel, ObservationModel, Progress, SceneReader, Tile
 from ..errors import InputError
-from .cells import to_fine
-from .gaussian_process import PRIOR_MEAN, Views, coefficient_fields, learn_hyperparameters
+from ..kernels.backend import can_compile
+from ..kernels.bilateral import bilateral
+from ..kernels.waves import Waves, change_of
+from .gaussian_process import (
+    PRIOR_MEAN,
+    Views,
+    coefficient_fields,
+    learn_hyperparameters,
+    random_waves,
+)
 from .statistics import fine_statistics
 
 _FEATURES = 96
 _MEMBERS = ((1.0, 1.0, 0), (2.0, 0.85, 1))  # feature length, share of the PSF width, seed
-_BILATERAL_RADIUS, _BILATERAL_SIGMA, _BILATERAL_RANGE = 4, 2.5, 0.5
+_BILATERAL_RADIUS, _BILATERAL = 4, (2.5, 0.5)  # in pixels and robust standard deviations
 _SMOOTH_SHARE = 0.25  # of the smoothed reference in the result
 _FEW = 4.0  # cells at which the pattern of change is half believed
 _NOISE_SHARE = 0.5  # of the reference's own mismatch that counts as noise
@@ -31,9 +37,7 @@ _MARGIN = 0.25  # a result may leave the range of the inputs by this share of it
 class _Member:
     """One set of random features of one pair, and what was learnt with it."""
 
-    frequencies: Tensor  # (features, bands)
-    phases: Tensor  # (features,)
-    means: Tensor  # (features,)
+    waves: Waves
     fields: Tensor  # (bands, bands + features + 1, cell_rows, cell_cols)
 
 
@@ -42,8 +46,6 @@ class _Pair:
     """What was learnt from one reference pair."""
 
     shift: tuple[float, float]
-    whitening: Tensor  # (bands, bands)
-    middle: Tensor  # (bands,)
     range: Tensor  # (bands,) robust spread for the bilateral filter
     members: list[_Member]
     mean: Tensor  # (bands,) mean coarse change
@@ -78,6 +80,8 @@ class Gpx(FusionModel):
     def prepare(self, scene: SceneReader, progress: Progress) -> None:
         """Observation model, features and Gaussian processes of every pair."""
         self._scene = scene
+        self._compiled = can_compile(self.wanted_backend, self.device)
+        self.backend = "numba" if self._compiled else "torch"
         self._stats = fine_statistics(scene).to(self.device)
         self._pairs = []
         for number in range(scene.pairs):
@@ -92,7 +96,7 @@ class Gpx(FusionModel):
     def _learn_pair(self, scene: SceneReader, number: int, progress: Progress) -> _Pair:
         observation = scene.observation(number)
         change = scene.cell_samples("coarse_target") - scene.cell_samples(f"coarse {number + 1}")
-        spread, middle, whitening = _whitening(scene, number)
+        spread, middle, whitening = self._whitening(scene, number)
         known = torch.isfinite(change).all(dim=0)
         if int(known.sum()) < _FEWEST:
             raise InputError(
@@ -114,10 +118,9 @@ class Gpx(FusionModel):
             )  # fmt: skip
             members.append(member)
         to = self.device
-        moved = [_Member(*(t.to(to) for t in (m.frequencies, m.phases, m.means, shrink * m.fields)))
-                 for m in members]  # fmt: skip
-        learnt = _Pair(observation.shift, whitening.to(to), middle.to(to), spread.to(to), moved,
-                       mean.to(to), torch.ones_like(mean, device=to))  # fmt: skip
+        moved = [_Member(m.waves.to(to), (shrink * m.fields).to(to)) for m in members]
+        ones = torch.ones_like(mean, device=to)
+        learnt = _Pair(observation.shift, spread.to(to), moved, mean.to(to), ones)
         if scene.pairs == 1:
             return learnt
         size = self._typical_size(scene, number, learnt)
@@ -130,38 +133,58 @@ class Gpx(FusionModel):
         for tile in scene.sample(_SAMPLE):
             at = tile.to(self.device)
             known = at.masks["fine_references"][number].all(dim=0)
-            smooth = bilateral(at["fine_references"][number], known, pair.range)
+            smooth = self._smooth(at["fine_references"][number], known, pair.range)
             places = scene.cell_positions(tile, pair.shift).to(self.device)
             change = self._change(pair, smooth[:, some, some], places[:, some, some])
             change = (change + pair.mean[:, None, None])[:, known[some, some]]
             total, count = total + change.square().sum(dim=1), count + change.shape[1]
         return (total / max(count, 1)).sqrt()
 
+    def _whitening(self, scene: SceneReader, pair: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Robust spread of the fine bands, and middle and whitening matrix of the smoothed ones."""
+        raw = self._sample(scene, pair, None)
+        spread = 1.4826 * (raw - raw.median(dim=1, keepdim=True).values).abs().median(dim=1).values
+        fallback = raw.std(dim=1).clamp(min=1e-6)
+        spread = torch.where(spread > 1e-3 * fallback, spread, fallback)
+        smooth = self._sample(scene, pair, spread)
+        middle = smooth.median(dim=1).values
+        values, vectors = torch.linalg.eigh(torch.cov(smooth.double()).reshape(len(smooth), -1))
+        values = values.clamp(min=max(float(values.max()) * 2e-3, 1e-18))
+        return spread, middle, (vectors / values.sqrt()).T.float()
+
+    def _sample(self, scene: SceneReader, pair: int, spread: Tensor | None) -> Tensor:
+        """(bands, pixels) of the fine reference over the scene, smoothed when a spread is given."""
+        found = []
+        for tile in scene.sample(500_000):
+            fine = tile["fine_references"][pair]
+            known = tile.masks["fine_references"][pair].all(dim=0)
+            image = fine if spread is None else self._smooth(fine, known, spread)
+            found.append(image[:, known][:, ::7])
+        return torch.cat(found, dim=1)
+
     def _learn_member(self, ask: _Request, progress: Progress) -> tuple[_Member, list[Tensor]]:
         bands = len(ask.middle)
-        frequencies, phases = _random_features(bands, ask.length, ask.seed)
+        waves = Waves(
+            ask.middle, ask.whitening, *random_waves(bands, _FEATURES, ask.length, ask.seed)
+        )
 
         def image(tile: Tile) -> tuple[Tensor, Tensor]:
             fine = tile["fine_references"][ask.pair]
             known = tile.masks["fine_references"][ask.pair].all(dim=0)
-            smooth = bilateral(fine, known, ask.spread)
-            linear = _whiten(smooth, ask.middle, ask.whitening)
-            fourier = _fourier(linear, frequencies, phases)
-            return torch.cat([linear, fourier, fine]), known
+            return torch.cat([waves.features(self._smooth(fine, known, ask.spread)), fine]), known
 
         narrow = _Narrowed(ask.observation.sigma * ask.share, ask.observation.shift)
         seen = ask.scene.observe(image, _BILATERAL_RADIUS, narrow, progress)
         shape = (seen.shape[1], seen.shape[2])
         flat = seen.flatten(1).double()
-        linear, fourier, fine = flat[:bands], flat[bands:-bands], flat[-bands:]
-        usable = torch.isfinite(ask.change).all(dim=0).flatten() & torch.isfinite(fourier[0])
+        fine = flat[-bands:]
+        usable = torch.isfinite(ask.change).all(dim=0).flatten() & torch.isfinite(flat[0])
         if int(usable.sum()) < _FEWEST:
             raise InputError(
                 f"Only {int(usable.sum())} coarse cells have data in all images; GPX needs at "
                 f"least {_FEWEST}. Choose a larger extent."
             )
-        means = fourier[:, usable].mean(dim=1)
-        views = Views(linear.T, (fourier - means[:, None]).T, _lattice(shape))
+        views = Views.of(flat[:-bands], bands, usable, shape)
         coarse = ask.scene.cell_samples(f"coarse {ask.pair + 1}").flatten(1).double()
         logs: list[Tensor] = []
         fields: list[Tensor] = []
@@ -172,10 +195,9 @@ class Gpx(FusionModel):
             start = ask.logs[band] if ask.logs else (logs[-1] if logs else PRIOR_MEAN)
             log = start if ask.logs else self._log(views, values, usable, noise, start)
             logs.append(log)
-            fields.append(coefficient_fields(views, shape, values, noise, log))
-        stacked = torch.stack(fields)
-        member = _Member(frequencies, phases, means.float(), stacked)
-        return member, logs
+            limit = torch.tensor([noise], dtype=torch.float64)
+            fields.append(coefficient_fields(views, shape, values[None], limit, log)[0])
+        return _Member(waves, torch.cat(fields)), logs
 
     def _log(
         self, views: Views, values: Tensor, usable: Tensor, noise: float, start: Tensor
@@ -193,7 +215,7 @@ class Gpx(FusionModel):
         fine, valid = tile["fine_references"], tile.masks["fine_references"].all(dim=1)
         total = weights = torch.zeros((), device=self.device)
         for number, pair in enumerate(self._pairs):
-            smooth = bilateral(fine[number], valid[number], pair.range)
+            smooth = self._smooth(fine[number], valid[number], pair.range)
             answer = fine[number] + _SMOOTH_SHARE * (smooth - fine[number])
             places = self._scene.cell_positions(tile, pair.shift).to(self.device)
             answer = answer + self._change(pair, smooth, places) + pair.mean[:, None, None]
@@ -206,16 +228,13 @@ class Gpx(FusionModel):
 
     def _change(self, pair: _Pair, smooth: Tensor, places: Tensor) -> Tensor:
         """(bands, rows, cols): change beyond the mean, averaged over the members."""
-        linear = _whiten(smooth, pair.middle, pair.whitening)
         change = torch.zeros_like(smooth)
         for member in pair.members:
-            fourier = _fourier(linear, member.frequencies, member.phases)
-            fourier -= member.means[:, None, None]
-            features = torch.cat([linear, fourier, torch.ones_like(linear[:1])])
-            for band in range(len(smooth)):
-                field = to_fine(member.fields[band], places, "bilinear")
-                change[band] += (field * features).sum(dim=0) / len(pair.members)
-        return change
+            change += change_of(member.waves, smooth, member.fields, places, self._compiled)
+        return change / len(pair.members)
+
+    def _smooth(self, image: Tensor, known: Tensor, spread: Tensor) -> Tensor:
+        return bilateral(image, known, spread, _BILATERAL_RADIUS, _BILATERAL, self._compiled)
 
 
 @dataclass(frozen=True)
@@ -246,81 +265,3 @@ class _Narrowed:
 def _shrinkage(cells: int) -> float:
     """How far the pattern of change is believed: little in a scene of few cells."""
     return cells / (cells + _FEW)
-
-
-def _lattice(shape: tuple[int, int]) -> Tensor:
-    rows, cols = (torch.arange(n, dtype=torch.float64) for n in shape)
-    return torch.cartesian_prod(rows, cols)
-
-
-def _whitening(scene: SceneReader, pair: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Robust spread of the fine bands, and middle and whitening matrix of the smoothed ones."""
-    raw = _sample(scene, pair, None)
-    spread = 1.4826 * (raw - raw.median(dim=1, keepdim=True).values).abs().median(dim=1).values
-    fallback = raw.std(dim=1).clamp(min=1e-6)
-    spread = torch.where(spread > 1e-3 * fallback, spread, fallback)
-    smooth = _sample(scene, pair, spread)
-    middle = smooth.median(dim=1).values
-    values, vectors = torch.linalg.eigh(torch.cov(smooth.double()).reshape(len(smooth), -1))
-    values = values.clamp(min=max(float(values.max()) * 2e-3, 1e-18))
-    return spread, middle, (vectors / values.sqrt()).T.float()
-
-
-def _sample(scene: SceneReader, pair: int, spread: Tensor | None) -> Tensor:
-    """(bands, pixels) of the fine reference over the scene, smoothed when a spread is given."""
-    found = []
-    for tile in scene.sample(500_000):
-        fine = tile["fine_references"][pair]
-        known = tile.masks["fine_references"][pair].all(dim=0)
-        image = fine if spread is None else bilateral(fine, known, spread)
-        found.append(image[:, known][:, ::7])
-    return torch.cat(found, dim=1)
-
-
-def bilateral(image: Tensor, known: Tensor, spread: Tensor) -> Tensor:
-    """Smooth an image where its bands are alike.
-
-    Args:
-        image: (bands, rows, cols).
-        known: (rows, cols) bool; other pixels are not used.
-        spread: (bands,) what counts as a difference of one.
-
-    Returns:
-        (bands, rows, cols); the border is repeated outwards.
-    """
-    radius = _BILATERAL_RADIUS
-    rows, cols = known.shape
-    bands = len(image)
-    scaled = image / spread[:, None, None]
-    stack = torch.cat([image, scaled, known.to(image)[None]])
-    padded = functional.pad(stack[None], (radius,) * 4, mode="replicate")[0]
-    total, weights = torch.zeros_like(image), torch.zeros_like(image[:1])
-    for dy in range(2 * radius + 1):
-        for dx in range(2 * radius + 1):
-            there = padded[:, dy : dy + rows, dx : dx + cols]
-            apart = (there[bands:-1] - scaled).square().mean(dim=0, keepdim=True)
-            squared = (dy - radius) ** 2 + (dx - radius) ** 2
-            weight = torch.exp(
-                -apart / (2 * _BILATERAL_RANGE**2) - squared / (2 * _BILATERAL_SIGMA**2)
-            )
-            weight = weight * there[-1:]
-            weights += weight
-            total += weight * there[:bands]
-    return torch.where(weights > 0, total / weights.clamp(min=1e-30), image)
-
-
-def _whiten(image: Tensor, middle: Tensor, whitening: Tensor) -> Tensor:
-    centred = image - middle[:, None, None]
-    return torch.tensordot(whitening, centred, dims=1).clamp(-4, 4)
-
-
-def _random_features(bands: int, length: float, seed: int) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    frequencies = torch.randn(_FEATURES, bands, generator=generator) / length
-    phases = 2 * math.pi * torch.rand(_FEATURES, generator=generator)
-    return frequencies / math.sqrt(bands / 3), phases
-
-
-def _fourier(linear: Tensor, frequencies: Tensor, phases: Tensor) -> Tensor:
-    waves = torch.tensordot(frequencies, linear, dims=1) + phases[:, None, None]
-    return torch.cos(waves).mul_(math.sqrt(2 / _FEATURES))

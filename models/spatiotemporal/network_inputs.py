@@ -1,7 +1,8 @@
 """What ``rasterfuse_net`` sees of a reference pair and the target: experts at half the resolution.
 
 Experts answer for means of 2 x 2 fine pixels: that halves their noise, costs a quarter, and the
-network adds the detail. Everything is in standard deviations of the fine reference.
+network adds the detail, its own and that of the process. Everything is in standard deviations of
+the fine reference.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ from torch import Tensor
 from torch.nn import functional
 
 from .change_model import bank_of
+from .change_process import Process
 from .experts import FULL, SMOOTH, Experts, FeatureStack, experts_of
 from .experts import SCALARS as _SCALARS
-from .experts_gp import Waves, learn_waves
 from .filter_bank import Map
 from .reduced_pair import ReducedPair
 
 # Answers that the network can choose from. All but the last two are given as differences from D2.
-EXPERTS = ("change", "D1", "D3", "mean", "E4", "E5", "E6", "E7", "E8", "D2", "no change")
+EXPERTS = ("change", "D1", "D3", "mean", "E4", "E5", "E6", "process", "D2", "no change")
 CHANNELS = (
     *(f"fine {number}" for number in range(4)),
-    *(f"detail of E5 {number}" for number in range(4)),
+    *(f"detail of the process {number}" for number in range(4)),
     "component 1", "component 2", *EXPERTS[:-2],
     "D2", "mismatch", "wide mismatch", "texture", "known",
 )  # fmt: skip
-SCALARS = (*_SCALARS, "explained by E8")
+SCALARS = (*_SCALARS, "foretold by the process")
 PLACE = {name: number for number, name in enumerate(CHANNELS)}
 # What turns round when the whole problem, images and change, is taken negative.
 SIGNED = tuple(
@@ -52,8 +53,8 @@ class Learnt:
     """What was learnt of a pair and the target, for windows at half the resolution.
 
     Attributes:
-        experts: E4 to E7 and the smoothed changes.
-        waves: E8.
+        experts: E4 to E6 and the smoothed changes.
+        process: What tells the change of single pixels.
         unit: (bands,) standard deviations that count as 1: more than one where a change is many
             times larger than what the fine reference shows, as on water that freezes.
         size: (bands,) root mean square of the coarse change in standard deviations.
@@ -63,7 +64,7 @@ class Learnt:
     """
 
     experts: Experts
-    waves: Waves
+    process: Process
     unit: Tensor
     size: Tensor
     mean: Tensor
@@ -77,12 +78,23 @@ class Learnt:
     def to(self, device: torch.device) -> Learnt:
         """The same on another device."""
         return Learnt(
-            self.experts.to(device), self.waves.to(device), self.unit.to(device),
+            self.experts.to(device), self.process.to(device), self.unit.to(device),
             self.size.to(device), self.mean.to(device), self.plain.to(device),
         )  # fmt: skip
 
+    def tell(self, fine: Tensor, valid: Tensor, places: Tensor, compiled: bool) -> Tensor:
+        """(bands, rows, cols) change of a window that the process tells, in standard deviations.
+
+        Args:
+            fine: (bands, rows, cols) fine reference in its own unit.
+            valid: (rows, cols) bool, where it is known.
+            places: (2, rows, cols), where its pixels lie among the cells that were learnt from.
+            compiled: Whether numba may run it.
+        """
+        return self.process.at(self.experts.look.known(fine, valid), valid, places, compiled)
+
     def at(
-        self, fine: Tensor, valid: Tensor, change: Tensor, row: int, col: int
+        self, fine: Tensor, valid: Tensor, change: Tensor, told: Tensor, row: int, col: int
     ) -> tuple[Tensor, Tensor]:
         """What a network sees of a window.
 
@@ -91,6 +103,7 @@ class Learnt:
             valid: (rows, cols) bool, where the fine reference is known.
             change: (bands, rows, cols) coarse target less coarse reference on the fine grid, NaN
                 where hidden.
+            told: (bands, rows, cols) change that ``tell`` tells.
             row: Of the window's first pixel in the scene, even; may be negative, as ``col`` may.
             col: Likewise.
 
@@ -99,40 +112,44 @@ class Learnt:
         """
         look = self.experts.look
         known = valid.to(fine)[None]
-        scaled = look.scaled(fine.where(valid, look.level[:, None, None]))
+        scaled = look.known(fine, valid)
         share = functional.avg_pool2d(known, 2)
         half = functional.avg_pool2d(scaled * known, 2) / share.clamp(min=0.25)
         raw = functional.avg_pool2d(change, 2)  # NaN where one of four is
         unscaled = half * look.scale[:, None, None] + look.level[:, None, None]
         stack = self.experts.at(unscaled, share[0] > 0, raw, row // 2, col // 2)
-        eighth = self.waves.at(half, row // 2, col // 2)
-        missing = scaled - doubled(half[None])[0]
-        theirs = torch.tensordot(self.experts.regression.slopes, missing * known, dims=1)
-        quarters = [functional.pixel_unshuffle(x[:, None], 2) for x in (scaled, theirs)]
-        planes = torch.cat([*quarters, _planes(stack, eighth, share)], dim=1)
-        scalars = torch.cat([stack.scalars, self.waves.explained[:, None]], dim=1)
+        mean = functional.avg_pool2d(told, 2)
+        detail = (told - doubled(mean[None])[0]) * known
+        quarters = [functional.pixel_unshuffle(x[:, None], 2) for x in (scaled, detail)]
+        planes = torch.cat([*quarters, _planes(stack, mean, share)], dim=1)
+        scalars = torch.cat([stack.scalars, self.process.foretold[:, None]], dim=1)
         planes[:, _MEASURED] /= self.unit[:, None, None, None]
         scalars[:, _MEASURED_SCALARS] /= self.unit[:, None]
         return planes.clamp(-_MOST, _MOST), scalars
 
 
-def learn(pair: ReducedPair) -> Learnt:
-    """Learn the experts of a pair from reduced images of the whole scene."""
+def learn(pair: ReducedPair, process: Process) -> Learnt:
+    """Learn the experts of a pair from reduced images of the whole scene.
+
+    Args:
+        pair: The images.
+        process: Learnt from the same scene.
+    """
     bank = bank_of(pair)
     mean, varied = bank.mean.flatten(), bank.change.square().mean(dim=(1, 2)).sqrt()
     size = (mean.square() + varied.square()).sqrt()
     plain = pair.look.flat | (varied <= _SAME * mean.abs())
     return Learnt(
-        _thinned(experts_of(pair)), _thinned(learn_waves(bank, pair)),
-        (size / _LARGE).clamp(min=1.0), size, mean, plain | (bank.cells < _FEW),
+        _thinned(experts_of(pair)), process, (size / _LARGE).clamp(min=1.0), size, mean,
+        plain | (bank.cells < _FEW),
     )  # fmt: skip
 
 
-def _planes(stack: FeatureStack, eighth: Tensor, share: Tensor) -> Tensor:
+def _planes(stack: FeatureStack, told: Tensor, share: Tensor) -> Tensor:
     full = {name: stack.full[:, number] for number, name in enumerate(FULL)}
     smooth = {name: stack.smooth[:, number] for number, name in enumerate(SMOOTH)}
     mean = stack.scalars[:, _SCALARS.index("mean"), None, None]
-    known = {**full, **smooth, "E8": eighth, "mean": mean.expand_as(eighth)}
+    known = {**full, **smooth, "process": told, "mean": mean.expand_as(told)}
     middle = smooth["D2"]
     planes = [known["component 1"], known["component 2"]]
     planes += [known[name] - middle for name in EXPERTS[:-2]]

@@ -13,9 +13,11 @@ from torch.nn import functional
 
 from ..base import FusionModel, Progress, SceneReader, Tile
 from ..errors import ModelFileError
+from ..kernels.backend import can_compile
 from ..model_file import read_model_card
 from ..network_runtime import Run, layout, runner
 from ..weights import load_weights
+from .change_process import RADIUS, learn_process, lens_of
 from .gated_network import ALIGNED, GatedNetwork
 from .network_inputs import Learnt, learn
 from .pairs import nearness
@@ -45,15 +47,15 @@ class RasterfuseNet(FusionModel):
 
     def prepare(self, scene: SceneReader, progress: Progress) -> None:
         """Experts of every pair, by one pass over the scene each; the network."""
+        self._scene = scene
+        self._compiled = can_compile(self.wanted_backend, self.device)
         self._learnt: list[Learnt] = []
         for number in range(scene.pairs):
 
             def part(done: float, number: int = number) -> None:
                 progress((number + done) / scene.pairs)
 
-            self._learnt.append(
-                learn(reduce_scene(scene, number, part, moved=True)).to(self.device)
-            )
+            self._learnt.append(self._learn(scene, number, part).to(self.device))
         self._weights = self._belief(scene)
         path = (self.card.weights or {}).get("path")
         if path is None:
@@ -63,6 +65,24 @@ class RasterfuseNet(FusionModel):
         self.backend, self._run = _ready(
             path, stamp, self.device, self.wanted_backend, reduced, torch.get_num_threads()
         )
+
+    def _learn(self, scene: SceneReader, number: int, progress: Progress) -> Learnt:
+        pair = reduce_scene(scene, number, lambda done: progress(done / 2), moved=True)
+        look, lens = pair.look, lens_of(pair)
+
+        def image(tile: Tile) -> tuple[Tensor, Tensor]:
+            valid = tile.masks["fine_references"][number].all(dim=0)
+            scaled = look.known(tile["fine_references"][number], valid)
+            return lens.planes(scaled, valid, self._compiled), valid
+
+        seen = scene.observe(
+            image, RADIUS, scene.observation(number), lambda done: progress((1 + done) / 2)
+        )
+        target, reference = (
+            scene.cell_samples(name) / look.scale[:, None, None]
+            for name in ("coarse_target", f"coarse {number + 1}")
+        )
+        return learn(pair, learn_process(lens, seen, target - reference, reference))
 
     def _belief(self, scene: SceneReader) -> list[Tensor]:
         """(bands,) weight of every pair: less for a larger change or a longer time."""
@@ -94,12 +114,16 @@ class RasterfuseNet(FusionModel):
         rows, cols = valid.shape
         top, left = tile.row % ALIGNED, tile.col % ALIGNED
         around = (left, -(left + cols) % ALIGNED, top, -(top + rows) % ALIGNED)
+        fine = tile["fine_references"][number]
         coarse = tile["coarse_target"] - tile["coarse_references"][number]
         seen = tile.masks["coarse_target"] & tile.masks["coarse_references"][number]
+        shift = self._scene.observation(number).shift
+        places = self._scene.cell_positions(tile, shift).to(self.device)
         planes, scalars = learnt.at(
-            functional.pad(tile["fine_references"][number], around),
+            functional.pad(fine, around),
             functional.pad(valid, around),
             functional.pad(coarse.where(seen, torch.nan), around, value=torch.nan),
+            functional.pad(learnt.tell(fine, valid, places, self._compiled), around),
             tile.row - top,
             tile.col - left,
         )

@@ -81,14 +81,11 @@ class FineView:
         """(bands, cells) seen around positions, NaN where a quarter or more is nodata."""
         if width not in self._blurred:
             self._blurred[width] = self._blur(self.sigma(width))
-        image, thin = self._blurred[width]
-        across = cols / (image.shape[2] * thin) * 2 - 1
-        down = rows / (image.shape[1] * thin) * 2 - 1
-        seen = functional.grid_sample(
-            image[None], torch.stack([across, down], dim=-1)[None, None].to(image),
-            mode="bilinear", padding_mode="border", align_corners=False,
-        )[0, :, 0]  # fmt: skip
-        return (seen[:-1] / seen[-1]).where(seen[-1] > _COVERAGE, torch.nan)
+        return _sampled(*self._blurred[width], rows, cols)
+
+    def look(self, sigma: float, rows: Tensor, cols: Tensor) -> Tensor:
+        """The same with a Gaussian of any standard deviation, in fine pixels."""
+        return _sampled(*self._blur(sigma), rows, cols)
 
     def _blur(self, sigma: float) -> tuple[Tensor, int]:
         """The blurred image, and how many of its pixels were first taken together to save time."""
@@ -99,6 +96,24 @@ class FineView:
         # Means of pixels and the interpolation between them have blurred the image already.
         spent = (1 - 1 / thin**2) / 12 + 1 / 6
         return blur(image, math.sqrt(max((sigma / thin) ** 2 - spent, 0.01))), thin
+
+
+def _sampled(image: Tensor, thin: int, rows: Tensor, cols: Tensor) -> Tensor:
+    """A blurred image and its share of known pixels at positions, as ``FineView.sample`` says.
+
+    Args:
+        image: (bands + 1, rows, cols).
+        thin: Fine pixels along a side of its pixels.
+        rows: (cells,) positions in fine pixels.
+        cols: Likewise.
+    """
+    across = cols / (image.shape[2] * thin) * 2 - 1
+    down = rows / (image.shape[1] * thin) * 2 - 1
+    seen = functional.grid_sample(
+        image[None], torch.stack([across, down], dim=-1)[None, None].to(image),
+        mode="bilinear", padding_mode="border", align_corners=False,
+    )[0, :, 0]  # fmt: skip
+    return (seen[:-1] / seen[-1]).where(seen[-1] > _COVERAGE, torch.nan)
 
 
 def estimate(

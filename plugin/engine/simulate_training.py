@@ -10,13 +10,33 @@ import numpy as np
 
 from .land import Array, Rng
 from .simulation.change import series
-from .simulation.coarse_grid import draw_grid, on_fine_grid
+from .simulation.coarse_grid import CoarseGrid, draw_grid, on_fine_grid
 from .simulation.fields import Fields, between_log
 from .simulation.ground import simulated_ground
 from .simulation.hiding import hide_coarse, hide_fine
 from .simulation.ranges import Ranges
 from .simulation.real_ground import real_ground
 from .simulation.sensor import coarse_images, fine_images
+
+
+@dataclass(frozen=True)
+class CoarseCells:
+    """The cells of the coarse images as they are, before they are interpolated.
+
+    Attributes:
+        reference: (bands, rows, cols) of the reference date; NaN is hidden.
+        target: Of the target date, likewise.
+        second: Of the second reference date; or None.
+        centres: (2, rows, cols) row and column of their centres in fine pixels.
+        places: (2, n, n) where the fine pixels lie, as row and column; cell (i, j) reaches from
+            (i, j) to (i + 1, j + 1).
+    """
+
+    reference: Array
+    target: Array
+    second: Array | None
+    centres: Array
+    places: Array
 
 
 @dataclass(frozen=True)
@@ -33,6 +53,7 @@ class TrainingScene:
         ratio: Coarse over fine pixel size.
         fine_second: Fine image of a second reference date, beyond the target date; or None.
         coarse_second: Its coarse image; or None.
+        cells: The same coarse images before they were interpolated; None where they are not known.
     """
 
     fine_reference: Array
@@ -42,6 +63,7 @@ class TrainingScene:
     ratio: float
     fine_second: Array | None = None
     coarse_second: Array | None = None
+    cells: CoarseCells | None = None
 
 
 def draw_scene(
@@ -78,11 +100,23 @@ def draw_scene(
     if rng.random() < chosen.misled:
         images[1] = _misleading(images, rng)
     cells = coarse_images(images, grid, fields, rng, chosen)
-    coarse = on_fine_grid(hide_coarse(cells, grid, fields, rng, chosen), grid)
+    cells = hide_coarse(cells, grid, fields, rng, chosen)
+    coarse = on_fine_grid(cells, grid)
     for date in (0, *range(2, dates)):
         fine[date] = hide_fine(fine[date], fields, rng, chosen)
     second = (fine[2], coarse[2]) if dates > 2 else (None, None)
-    return TrainingScene(fine[0], fine[1], coarse[0], coarse[1], ratio, *second)
+    return TrainingScene(
+        fine[0], fine[1], coarse[0], coarse[1], ratio, *second, cells=_cells(cells, grid)
+    )
+
+
+def _cells(images: Sequence[Array], grid: CoarseGrid) -> CoarseCells:
+    rows, cols = grid.places()
+    places = np.stack(np.broadcast_arrays(rows + 0.5, cols + 0.5))
+    centres = np.stack(np.broadcast_arrays(*grid.centres()))
+    return CoarseCells(
+        images[0], images[1], images[2] if len(images) > 2 else None, centres, places
+    )
 
 
 def _misleading(images: Sequence[Array], rng: Rng) -> Array:

@@ -10,13 +10,14 @@ from ....models.spatiotemporal.network_inputs import EXPERTS, doubled
 from .batches import Batch
 
 TRIVIAL = ("no change", "mean", "change", "D2")
+_USUAL = ("D2", "process")
 _GRADIENT, _LIKELIHOOD = 0.15, 0.1  # weights beside the error's
-_LEAST, _MOST = 0.05, 1.5  # standard deviations within which the trivial answers' error counts
+_LEAST, _MOST = 0.05, 1.5  # standard deviations within which the experts' error counts
 _EDGE = 4  # pixels along the border of a patch, where the network sees less
 
 
 def loss(answer: Tensor, batch: Batch) -> Tensor:
-    """Huber loss relative to the error of the smoothed coarse change, its gradient's, and the
+    """Huber loss relative to the error of the better of two experts, its gradient's, and the
     likelihood.
 
     Args:
@@ -40,15 +41,15 @@ def loss(answer: Tensor, batch: Batch) -> Tensor:
 
 
 def usual_error(batch: Batch) -> Tensor:
-    """(samples,) root mean square error of the smoothed coarse change.
+    """(samples,) root mean square error of the smoothed coarse change or the process, the smaller.
 
-    Relative to the best trivial answer, scenes where nothing changed would count most, and the
-    network would learn to expect that.
+    So scenes whose coarse images are good count as much as others. Relative to the best trivial
+    answer, those where nothing changed would count most, and the network would expect that.
     """
     count = batch.known.sum(dim=(1, 2)).clamp(min=1)
-    usual = trivial_answers(batch.planes)[:, TRIVIAL.index("D2")]
-    off = (usual - batch.change) * batch.known
-    return (off.square().sum(dim=(1, 2)) / count).sqrt()
+    answers = doubled(experts(batch.planes)[:, [EXPERTS.index(name) for name in _USUAL]])
+    off = (answers - batch.change[:, None]) * batch.known[:, None]
+    return (off.square().sum(dim=(2, 3)) / count[:, None]).sqrt().amin(dim=1)
 
 
 def trivial_answers(planes: Tensor) -> Tensor:

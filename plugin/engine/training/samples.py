@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ....models.kernels.backend import can_compile
+from ....models.spatiotemporal.change_process import learn_process, lens_of
 from ....models.spatiotemporal.gated_network import ALIGNED
-from ....models.spatiotemporal.network_inputs import learn
+from ....models.spatiotemporal.network_inputs import Learnt, learn
 from ....models.spatiotemporal.reduced_pair import block_side, displaced, reduce_images
-from ..observation import FineView, estimate
+from ..observation import FineView, Observation, estimate
 from ..simulate_training import TrainingScene
 
 LEAST_SIDE = 16  # fine pixels along a side of what can be learnt from
-_FEWEST_CELLS = 9  # of a scene along one side in all; fewer say nothing
+_COMPILED = can_compile("auto", torch.device("cpu"))
+_compiled_code = Lock()  # several threads make samples; numba may not bear two at once
 _LEAST_KNOWN = 0.1  # share of a scene's pixels that must be known in all images
 
 
@@ -42,51 +47,113 @@ class Sample:
         return len(self.scalars)
 
 
+@dataclass(frozen=True)
+class _Images:
+    """One reference pair and the target.
+
+    Attributes:
+        fine: (bands, rows, cols) fine reference, NaN where hidden, as all.
+        truth: Fine image of the target date.
+        before: Coarse reference on the fine grid.
+        after: Coarse target, likewise.
+        cells: (2, bands, cell_rows, cell_cols) both as cells.
+        centres: (2, cell_rows, cell_cols) of the cells in fine pixels.
+        places: (2, rows, cols) fine pixels among the cells, as ``SceneReader.cell_positions``.
+    """
+
+    fine: Tensor
+    truth: Tensor
+    before: Tensor
+    after: Tensor
+    cells: Tensor
+    centres: Tensor
+    places: Tensor
+
+
 def samples_of(scene: TrainingScene) -> list[Sample]:
     """The samples of a scene: one for every reference pair that knows enough; maybe none."""
-    pairs = [(scene.fine_reference, scene.coarse_reference)]
+    cells = scene.cells
+    pairs = [(scene.fine_reference, scene.coarse_reference, cells and cells.reference)]
     if scene.fine_second is not None and scene.coarse_second is not None:
-        pairs.append((scene.fine_second, scene.coarse_second))
-    found = (_sample(fine, coarse, scene) for fine, coarse in pairs)
+        pairs.append((scene.fine_second, scene.coarse_second, cells and cells.second))
+    found = (_sample(scene, *pair) for pair in pairs)
     return [sample for sample in found if sample is not None]
 
 
-def _sample(fine: np.ndarray, coarse: np.ndarray, scene: TrainingScene) -> Sample | None:
+def _sample(
+    scene: TrainingScene, fine: np.ndarray, coarse: np.ndarray, cells: np.ndarray | None
+) -> Sample | None:
+    images = _images(scene, fine, coarse, cells)
+    if images is None:
+        return None
+    valid = torch.isfinite(images.fine).all(dim=0)
+    known = valid & torch.isfinite(images.truth).all(dim=0)
+    change = images.after - images.before
+    if float((known & torch.isfinite(change).all(dim=0)).float().mean()) < _LEAST_KNOWN:
+        return None
+    learnt, shift = _learn(images, valid, scene.ratio)
+    places = images.places - torch.tensor(shift).to(images.places)[:, None, None] / scene.ratio
+    with _compiled_code:
+        told = learnt.tell(images.fine, valid, places, _COMPILED)
+    planes, scalars = learnt.at(images.fine, valid, change, told, 0, 0)
+    truth = (images.truth - images.fine) / learnt.scale[:, None, None]
+    truth = truth.where(known, 0.0).clamp(-100, 100)
+    return Sample(planes.half(), scalars, truth.half(), known, learnt.scale)
+
+
+def _images(
+    scene: TrainingScene, fine: np.ndarray, coarse: np.ndarray, cells: np.ndarray | None
+) -> _Images | None:
+    """The images of a pair; None where they are too small to learn from."""
     rows, cols = (size // ALIGNED * ALIGNED for size in fine.shape[1:])
     if min(rows, cols) < LEAST_SIDE:
         return None
-    images = (fine, coarse, scene.coarse_target, scene.fine_target)
-    reference, before, after, truth = (
+    images = [
         torch.from_numpy(np.ascontiguousarray(image[:, :rows, :cols], dtype=np.float32))
-        for image in images
+        for image in (fine, scene.fine_target, coarse, scene.coarse_target)
+    ]
+    if scene.cells is None or cells is None:
+        return _Images(*images, *_lattice(images[2:], scene.ratio))
+    both = torch.from_numpy(np.stack([cells, scene.cells.target])).float()
+    centres, places = (torch.from_numpy(a) for a in (scene.cells.centres, scene.cells.places))
+    return _Images(*images, both, centres, places[:, :rows, :cols].float())
+
+
+def _lattice(images: Sequence[Tensor], ratio: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Cells taken from interpolated images: themselves, their centres, and the pixels' places."""
+    rows, cols = images[0].shape[1:]
+    start = [(size - max(int(size / ratio), 1) * ratio) / 2 for size in (rows, cols)]
+    counts = [max(int(size / ratio), 1) for size in (rows, cols)]
+    down, across = (
+        begin + (torch.arange(count) + 0.5) * ratio for begin, count in zip(start, counts)
     )
-    valid = torch.isfinite(reference).all(dim=0)
-    known = valid & torch.isfinite(truth).all(dim=0)
-    seen = known & torch.isfinite(before).all(dim=0) & torch.isfinite(after).all(dim=0)
-    if float(seen.float().mean()) < _LEAST_KNOWN:
-        return None
-    side = block_side(scene.ratio, (rows, cols))
-    pair = reduce_images(reference, before, after, scene.ratio, side)
-    learnt = learn(displaced(pair, found_shift(reference, before, scene.ratio)))
-    planes, scalars = learnt.at(reference, valid, after - before, 0, 0)
-    change = (truth - reference) / learnt.scale[:, None, None]
-    change = change.where(known, 0.0).clamp(-100, 100)
-    return Sample(planes.half(), scalars, change.half(), known, learnt.scale)
-
-
-def found_shift(fine: Tensor, coarse: Tensor, ratio: float) -> tuple[float, float]:
-    """How far a coarse image lies off, (rows, cols) in fine pixels, as the engine estimates it.
-
-    Args:
-        fine: (bands, rows, cols), NaN where hidden.
-        coarse: The same on the fine grid.
-        ratio: Fine pixels per cell.
-    """
-    rows, cols = fine.shape[1:]
-    down, across = (torch.arange(ratio / 2, size - ratio / 2 + 1, ratio) for size in (rows, cols))
-    if len(down) * len(across) < _FEWEST_CELLS:
-        return 0.0, 0.0
-    centres = torch.cartesian_prod(down, across).T
+    centres = torch.stack(torch.meshgrid(down, across, indexing="ij"))
     at = centres.long()
-    found = estimate(FineView(fine, ratio), coarse[:, at[0], at[1]], centres)
-    return found.shift if found.reliable else (0.0, 0.0)
+    cells = torch.stack([image[:, at[0], at[1]] for image in images])
+    y, x = ((torch.arange(size) + 0.5 - begin) / ratio for size, begin in zip((rows, cols), start))
+    return cells, centres, torch.stack(torch.meshgrid(y, x, indexing="ij"))
+
+
+def _learn(images: _Images, valid: Tensor, ratio: float) -> tuple[Learnt, tuple[float, float]]:
+    """What is learnt of a pair, and its shift."""
+    found = _observed(images, ratio)
+    rows, cols = valid.shape
+    side = block_side(ratio, (rows, cols))
+    pair = reduce_images(images.fine, images.before, images.after, ratio, side)
+    lens, scale = lens_of(pair), pair.look.scale[:, None, None]
+    with _compiled_code:
+        planes = lens.planes(pair.look.known(images.fine, valid), valid, _COMPILED)
+    down, across = (part + by for part, by in zip(images.centres, found.shift))
+    inside = (down > 0) & (down < rows) & (across > 0) & (across < cols)
+    view = FineView(planes.where(valid, torch.nan), ratio)
+    seen = view.look(found.sigma, down.flatten(), across.flatten())
+    seen = seen.reshape(-1, *inside.shape).where(inside, torch.nan)
+    reference, target = images.cells / scale
+    process = learn_process(lens, seen, target - reference, reference)
+    return learn(displaced(pair, found.shift), process), found.shift
+
+
+def _observed(images: _Images, ratio: float) -> Observation:
+    """Width of the PSF and shift of the coarse images, as the engine estimates them."""
+    centres, cells = images.centres.flatten(1), images.cells[0].flatten(1)
+    return estimate(FineView(images.fine, ratio), cells, centres)

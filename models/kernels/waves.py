@@ -1,0 +1,89 @@
+"""Sums of waves over the bands of an image, with coefficients that vary from cell to cell.
+
+For a pixel with values v and cells around it:
+
+    z = clamp(W (v - m), -4, 4)        whitened bands
+    f = sqrt(2 / K) cos(A z + phase)   K waves
+    change_b = sum over c of coefficient_b,c * (z, f, 1)_c
+
+where the coefficients lie at the cells' centres and are interpolated bilinearly between them. One
+definition, two back-ends: numba on the CPU, torch everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..spatiotemporal.cells import to_fine
+
+FARTHEST = 4.0  # standard deviations of a whitened band
+
+
+@dataclass(frozen=True)
+class Waves:
+    """Features of a pixel.
+
+    Attributes:
+        middle: (bands,) m.
+        whitening: (bands, bands) W.
+        frequencies: (waves, bands) A.
+        phases: (waves,).
+    """
+
+    middle: Tensor
+    whitening: Tensor
+    frequencies: Tensor
+    phases: Tensor
+
+    @property
+    def count(self) -> int:
+        """How many features there are but the constant."""
+        return len(self.middle) + len(self.phases)
+
+    def features(self, image: Tensor) -> Tensor:
+        """(bands + waves, rows, cols) z and f of an image, (bands, rows, cols)."""
+        centred = image - self.middle[:, None, None]
+        linear = torch.tensordot(self.whitening, centred, dims=1).clamp(-FARTHEST, FARTHEST)
+        waves = torch.tensordot(self.frequencies, linear, dims=1) + self.phases[:, None, None]
+        return torch.cat([linear, torch.cos(waves).mul_(math.sqrt(2 / len(self.phases)))])
+
+    def to(self, device: torch.device) -> Waves:
+        """The same on another device."""
+        return Waves(*(getattr(self, name).to(device) for name in self.__annotations__))
+
+
+def change_of(
+    waves: Waves, image: Tensor, fields: Tensor, places: Tensor, compiled: bool
+) -> Tensor:
+    """The sums.
+
+    Args:
+        waves: The features.
+        image: (bands, rows, cols), no NaN.
+        fields: (bands of the change, features + 1, cell_rows, cell_cols) coefficients.
+        places: (2, rows, cols), row and column of every pixel among the cells, as of
+            ``SceneReader.cell_positions``.
+        compiled: Whether numba runs it.
+
+    Returns:
+        (bands of the change, rows, cols).
+    """
+    if not compiled:
+        features = waves.features(image)
+        features = torch.cat([features, torch.ones_like(features[:1])])
+        return torch.stack([(to_fine(f, places, "bilinear") * features).sum(dim=0) for f in fields])
+    from .waves_numba import change_kernel
+
+    found = image.new_empty(len(fields), *image.shape[1:])
+    turn = 2 * math.pi
+    offset = -waves.whitening @ waves.middle
+    inputs = (
+        image, torch.cat([waves.whitening, offset[:, None]], dim=1), waves.frequencies.T / turn,
+        waves.phases / turn, fields.permute(2, 3, 0, 1), places,
+    )  # fmt: skip
+    change_kernel(*(tensor.contiguous().numpy() for tensor in inputs), found.numpy())
+    return found

@@ -1,0 +1,133 @@
+"""The coarse change explained by waves over the fine bands, with coefficients that vary by place.
+
+What GPX does, made cheap for a network that corrects it: one set of fewer waves, and strengths that
+are its prior's instead of learnt on each scene. Images are in standard deviations of the fine
+reference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..kernels.bilateral import bilateral
+from ..kernels.waves import Waves, change_of
+from .filter_bank import weighted_mean
+from .gaussian_process import PRIOR_MEAN, Views, coefficient_fields, random_waves
+from .reduced_pair import ReducedPair
+
+RADIUS = 2  # fine pixels around a pixel that are looked at
+_WIDTHS = 1.25, 0.5  # of the smoothing, in pixels and in robust standard deviations
+_WAVES, _LENGTH = 48, 1.0
+_MISMATCH = 0.5  # share of the reference's own mismatch that counts as noise
+_FEW = 4.0  # cells at which the pattern of change is half believed
+_LEAST = 6  # cells; with fewer, nothing but the mean is told
+_LEAST_SHARE = 2e-3  # of the largest component's variance
+_TINY = 1e-6
+
+
+@dataclass(frozen=True)
+class Lens:
+    """How the features of the fine image are seen.
+
+    Attributes:
+        spread: (bands,) robust standard deviation of the scaled bands.
+        waves: The features.
+    """
+
+    spread: Tensor
+    waves: Waves
+
+    def smooth(self, scaled: Tensor, known: Tensor, compiled: bool) -> Tensor:
+        """(bands, rows, cols) scaled bands without the noise of single pixels."""
+        return bilateral(scaled, known, self.spread, RADIUS, _WIDTHS, compiled)
+
+    def planes(self, scaled: Tensor, known: Tensor, compiled: bool) -> Tensor:
+        """(features + bands, rows, cols) what the cells are to see: features and bands."""
+        return torch.cat([self.waves.features(self.smooth(scaled, known, compiled)), scaled])
+
+    def to(self, device: torch.device) -> Lens:
+        """The same on another device."""
+        return Lens(self.spread.to(device), self.waves.to(device))
+
+
+@dataclass(frozen=True)
+class Process:
+    """What was learnt.
+
+    Attributes:
+        lens: How the fine image is seen.
+        fields: (bands, features + 1, cell_rows, cell_cols).
+        foretold: (bands,) share of the change's variance that cells left out are told, up to 1.
+    """
+
+    lens: Lens
+    fields: Tensor
+    foretold: Tensor
+
+    def at(self, scaled: Tensor, known: Tensor, places: Tensor, compiled: bool) -> Tensor:
+        """(bands, rows, cols) change.
+
+        Args:
+            scaled: (bands, rows, cols) fine image, any value where not known.
+            known: (rows, cols) bool.
+            places: (2, rows, cols), where its pixels lie among the cells that were learnt from.
+            compiled: Whether numba may run it.
+        """
+        smooth = self.lens.smooth(scaled, known, compiled)
+        return change_of(self.lens.waves, smooth, self.fields, places, compiled)
+
+    def to(self, device: torch.device) -> Process:
+        """The same on another device."""
+        return Process(self.lens.to(device), self.fields.to(device), self.foretold.to(device))
+
+
+def lens_of(pair: ReducedPair) -> Lens:
+    """The features for a pair."""
+    bands = len(pair.fine)
+    known = torch.isfinite(pair.fine).all(dim=0, keepdim=True)
+    weight = known.to(pair.fine)
+    flat = pair.fine.where(known, 0.0).flatten(1).double()
+    covariance = flat @ flat.T / weight.sum().clamp(min=1)
+    # Pixels vary more than the blocks that they were averaged to; much of that is noise.
+    inside = weighted_mean(pair.variance.where(known, 0.0), weight).flatten().double()
+    covariance += torch.diag(0.5 * inside)
+    sizes, vectors = torch.linalg.eigh(covariance)
+    sizes = sizes.clamp(min=max(float(sizes.max()) * _LEAST_SHARE, _TINY))
+    whitening = (vectors / sizes.sqrt()).T.float()
+    waves = Waves(torch.zeros(bands), whitening, *random_waves(bands, _WAVES, _LENGTH, seed=0))
+    return Lens(pair.look.spread, waves)
+
+
+def learn_process(lens: Lens, seen: Tensor, change: Tensor, reference: Tensor) -> Process:
+    """Explain the change of all cells.
+
+    Args:
+        lens: The features.
+        seen: (features + bands, cell_rows, cell_cols), ``Lens.planes`` as the cells see it; NaN
+            where hidden, as below.
+        change: (bands, cell_rows, cell_cols) coarse change.
+        reference: Likewise, coarse reference.
+    """
+    shape, bands = (seen.shape[1], seen.shape[2]), len(change)
+    values, fine = seen.flatten(1).double().split([lens.waves.count, bands])
+    change, coarse = change.flatten(1).double(), reference.flatten(1).double()
+    usable = torch.isfinite(change).all(dim=0) & torch.isfinite(seen).all(dim=0).flatten()
+    cells = int(usable.sum())
+    fields = torch.zeros(bands, lens.waves.count + 1, *shape)
+    if cells:
+        mean = change[:, usable].mean(dim=1)
+        fields[:, -1] += mean[:, None, None].float()
+    if cells < _LEAST:
+        return Process(lens, fields, torch.zeros(bands))
+    off = (coarse - fine)[:, usable]
+    off = off[:, torch.isfinite(off).all(dim=0)]
+    noise = _MISMATCH * off.var(dim=1) if off.shape[1] > 1 else torch.zeros(bands).double()
+    views = Views.of(values, bands, usable, shape)
+    goal = (change - mean[:, None]).where(usable, torch.nan)
+    found, missed = coefficient_fields(views, shape, goal, noise, PRIOR_MEAN)
+    foretold = 1 - missed / goal[:, usable].square().mean(dim=1).clamp(min=_TINY)
+    fields += cells / (cells + _FEW) * found
+    return Process(lens, fields, foretold.float().clamp(-1, 1))
