@@ -257,11 +257,14 @@ def _whitening(scene: SceneReader, pair: int) -> tuple[Tensor, Tensor, Tensor]:
     """Robust spread of the fine bands, and middle and whitening matrix of the smoothed ones."""
     raw = _sample(scene, pair, None)
     spread = 1.4826 * (raw - raw.median(dim=1, keepdim=True).values).abs().median(dim=1).values
-    fallback = raw.std(dim=1).clamp(min=1e-6)
+    one = min(raw.shape[1] - 1, 1)  # a single pixel has no spread
+    fallback = raw.std(dim=1, correction=one).clamp(min=1e-6)
     spread = torch.where(spread > 1e-3 * fallback, spread, fallback)
     smooth = _sample(scene, pair, spread)
     middle = smooth.median(dim=1).values
-    values, vectors = torch.linalg.eigh(torch.cov(smooth.double()).reshape(len(smooth), -1))
+    values, vectors = torch.linalg.eigh(
+        torch.cov(smooth.double(), correction=one).reshape(len(smooth), -1)
+    )
     values = values.clamp(min=max(float(values.max()) * 2e-3, 1e-18))
     return spread, middle, (vectors / values.sqrt()).T.float()
 
