@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ..base import FusionModel, Progress, SceneReader, Tile
-from ..errors import InputError
 from .change_model import Bank, bank_of
 from .fine_look import FineLook
+from .pairs import images_of, nothing_in_common
 from .reduced_pair import ReducedPair, reduce_scene
 
 _SAMPLE, _STRIDE = 500_000, 4  # pixels to size a change by; of those each fourth row and column
@@ -59,24 +59,18 @@ class ChangeFusion(FusionModel):
 
             pair = reduce_scene(scene, number, part, moved=True, classes=self.classes)
             bank = bank_of(pair)
-            self._check(bank.cells, scene, number + 1)
+            self._check(bank.cells, scene, number)
             self._pairs.append((pair.look.to(self.device), self.learn(bank, pair).to(self.device)))
         self._weights = [torch.ones_like(look.scale) for look, _ in self._pairs]
         if scene.pairs > 1:
             self._weights = [1 / self._size(scene, number) for number in range(scene.pairs)]
 
     def _check(self, cells: float, scene: SceneReader, pair: int) -> None:
-        target, coarse, fine = (
-            scene.label(role) for role in ("coarse_target", f"coarse {pair}", f"fine {pair}")
-        )
         if not cells:
-            raise InputError(
-                f"No coarse cells have data in {target}, {coarse} and {fine} alike, so no change "
-                "can be learnt. Choose a larger extent or clearer images."
-            )
+            raise nothing_in_common(scene, pair)
         if cells < _FEW:
             self.notes.append(
-                f"Only {cells:.2g} coarse cells have data in {target}, {coarse} and {fine} alike, "
+                f"Only {cells:.2g} coarse cells have data in {images_of(scene, pair)} alike, "
                 "too few to learn much more from than the mean change."
             )
 

@@ -5,6 +5,7 @@ The k-means always gives the same answer.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,6 +19,7 @@ _SAMPLE = 20_000  # pixels that the centres are learnt from
 _SEEN = 1_000_000  # pixels of the scene that are looked at
 _ROUNDS = 50
 _AUTOMATIC = range(5, 11)  # numbers of classes to choose from
+_CELLS = 9  # coarse cells that the change of a class wants to be learnt from
 _MOST_CODES = 60  # a raster with more is a quantity or too finely divided to be unmixed
 _LARGEST_CODE = 2**24  # float32 tells whole numbers apart up to here
 
@@ -108,8 +110,37 @@ def find_classes(scene: SceneReader, pair: int, count: int | None) -> Classes:
     label = scene.label(CLASS_LAYER)
     if label is not None:
         return _given_classes(scene, pair, label)
-    learnt = learn_classes(scene, pair, count)
+    learnt = learn_classes(scene, pair, _AUTOMATIC if count is None else [count])
     return Classes(learnt, pair, _note(len(learnt.centres), count))
+
+
+def fit_to_cells(scene: SceneReader, classes: Classes, count: int | None, cells: int) -> Classes:
+    """Classes whose changes so many coarse cells can tell: those given, or fewer; the note says so.
+
+    Args:
+        scene: The scene.
+        classes: From ``find_classes``.
+        count: What its user chose; with a number, or a class layer, the classes stay.
+        cells: How many coarse cells have data.
+    """
+    most = max(cells // _CELLS, 2 if cells >= _CELLS else 1)
+    if classes.count <= most:
+        return classes
+    few = f"few coarse cells with data ({cells})"
+    if count is not None or classes.codes is not None:
+        doubt = f"There are {few} for so many, so their changes are uncertain. Choose a larger "
+        return replace(classes, note=f"{classes.note} {doubt}extent or fewer classes.")
+    counts = range(min(_AUTOMATIC[0], most), most + 1)
+    learnt = learn_classes(scene, classes.pair, counts)
+    found = len(learnt.centres)
+    note = (
+        f"Only {found} of {classes.count} classes of land cover were kept apart, as there are too "
+        f"{few} to learn the changes of more. Choose a larger extent to see more."
+        if found > 1
+        else "All of the scene was taken for one class of land cover, so it changes by the mean: "
+        f"there are too {few} to tell classes apart. Choose a larger extent to see more."
+    )
+    return Classes(learnt, classes.pair, note)
 
 
 def _note(found: int, wanted: int | None) -> str:
@@ -175,13 +206,13 @@ def _level_and_spread(pixels: Tensor) -> tuple[Tensor, Tensor]:
     return pixels.mean(dim=0), pixels.std(dim=0, correction=0).clamp(min=1e-9)
 
 
-def learn_classes(scene: SceneReader, pair: int, count: int | None) -> Classifier:
+def learn_classes(scene: SceneReader, pair: int, counts: Sequence[int]) -> Classifier:
     """Learn classes of a fine reference.
 
     Args:
         scene: The scene.
         pair: Index of the reference pair.
-        count: Number of classes; None chooses the one whose classes stand apart best.
+        counts: Numbers of classes to try; that whose classes stand apart best is taken.
     """
     pixels = []
     for tile in scene.sample(_SEEN):
@@ -193,7 +224,6 @@ def learn_classes(scene: SceneReader, pair: int, count: int | None) -> Classifie
     level, spread = _level_and_spread(sample)
     scaled = (sample - level) / spread
     distinct = len(torch.unique(scaled, dim=0))
-    counts = [count] if count is not None else list(_AUTOMATIC)
     tried = [k_means(scaled, min(number, distinct)) for number in counts]
     best = max(tried, key=lambda centres: separation(scaled, centres))
     return Classifier(best.float(), level.float(), spread.float())

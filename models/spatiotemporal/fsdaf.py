@@ -14,8 +14,8 @@ from ..kernels.backend import choose_backend
 from ..kernels.neighbours import find_neighbours
 from .cells import cell_numbers, fill_cells, means_of_cells, to_fine
 from .chosen_window import chosen_window
-from .classes import find_classes
-from .pairs import nearest_pair
+from .classes import Classes, find_classes, fit_to_cells
+from .pairs import nearest_pair, nothing_in_common
 from .statistics import fine_statistics, window_sum
 from .thin_plate import ThinPlate
 
@@ -27,8 +27,8 @@ _MARGIN = 0.25  # a result may leave the range of the inputs by this share of it
 class Fsdaf(FusionModel):
     """Flexible spatiotemporal data fusion, one pair.
 
-    1. Classes of the fine reference, or the user's; mean change of every class by unmixing the
-       coarse change.
+    1. Classes of the fine reference, fewer where there are few coarse cells, or the user's; mean
+       change of every class by unmixing the coarse change.
     2. Temporal prediction L = F + change of the class; R = coarse change minus what L explains.
     3. Spatial prediction P: thin-plate spline (or inverse distances) through the coarse target.
     4. R is shared out within its cell by |P - L| * HI + |R| * (1 - HI), HI the homogeneity of
@@ -43,8 +43,8 @@ class Fsdaf(FusionModel):
             tile's halo.
 
     Raises:
-        InputError: Too few coarse cells have data to learn the change of the classes, or the
-            class layer holds no classes.
+        InputError: No coarse cell has data, or fewer than there are classes that the user chose;
+            or the class layer holds no classes.
 
     Source: Zhu, Helmer, Gao, Liu, Chen & Lefsky (2016), doi:10.1016/j.rse.2015.11.016.
     """
@@ -66,10 +66,9 @@ class Fsdaf(FusionModel):
         self._stats = fine_statistics(scene).to(self.device)
         self._pair = nearest_pair(scene.days)
         self._window = chosen_window(self)
-        classes = find_classes(scene, self._pair, self.parameters["classes"])
-        fractions = classes.shares(scene, progress)
         target = scene.cell_values("coarse_target")
         change = target - scene.cell_values(f"coarse {self._pair + 1}")
+        classes, fractions = self._find_classes(scene, change, progress)
         moved = unmix(fractions, change)
         residual = change - torch.einsum("cb,cij->bij", moved, fractions)
         self._classes = classes.to(self.device)
@@ -81,6 +80,21 @@ class Fsdaf(FusionModel):
         self._reach = math.ceil(1.5 * scene.ratio) + self._homogeneity_radius(scene.ratio)
         self._around = self._homogeneity_radius(scene.ratio)
         self.notes.append(classes.note)
+
+    def _find_classes(
+        self, scene: SceneReader, change: Tensor, progress: Progress
+    ) -> tuple[Classes, Tensor]:
+        """Classes that the coarse cells can tell apart, and their shares in the cells."""
+        count = self.parameters["classes"]
+        classes = find_classes(scene, self._pair, count)
+        fractions = classes.shares(scene, progress)
+        known = torch.isfinite(fractions).all(dim=0) & torch.isfinite(change).all(dim=0)
+        if not known.any():
+            raise nothing_in_common(scene, self._pair)
+        fitting = fit_to_cells(scene, classes, count, int(known.sum()))
+        if fitting.count < classes.count:
+            fractions = fitting.shares(scene, progress)
+        return fitting, fractions
 
     @staticmethod
     def _homogeneity_radius(ratio: float) -> int:

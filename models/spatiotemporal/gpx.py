@@ -144,13 +144,18 @@ class Gpx(FusionModel):
         """Robust spread of the fine bands, and middle and whitening matrix of the smoothed ones."""
         raw = self._sample(scene, pair, None)
         spread = 1.4826 * (raw - raw.median(dim=1, keepdim=True).values).abs().median(dim=1).values
-        fallback = raw.std(dim=1).clamp(min=1e-6)
+        one = min(raw.shape[1] - 1, 1)  # a single pixel has no spread
+        fallback = raw.std(dim=1, correction=one).clamp(min=1e-6)
         spread = torch.where(spread > 1e-3 * fallback, spread, fallback)
         smooth = self._sample(scene, pair, spread)
         middle = smooth.median(dim=1).values
-        values, vectors = torch.linalg.eigh(torch.cov(smooth.double()).reshape(len(smooth), -1))
+        # Bands may be in different units; none may vanish beside another.
+        scaled = (smooth / spread[:, None]).double()
+        values, vectors = torch.linalg.eigh(
+            torch.cov(scaled, correction=one).reshape(len(scaled), -1)
+        )
         values = values.clamp(min=max(float(values.max()) * 2e-3, 1e-18))
-        return spread, middle, (vectors / values.sqrt()).T.float()
+        return spread, middle, (vectors / values.sqrt()).T.float() / spread
 
     def _sample(self, scene: SceneReader, pair: int, spread: Tensor | None) -> Tensor:
         """(bands, pixels) of the fine reference over the scene, smoothed when a spread is given."""

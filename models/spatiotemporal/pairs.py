@@ -1,9 +1,12 @@
-"""How reference pairs count, by their distance in days from the target date."""
+"""How reference pairs count, by their distance in days from the target date; their names."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from ..base import SceneReader
+from ..errors import InputError
 
 
 def by_nearness(days: tuple[float, ...], pairs: int) -> list[int]:
@@ -25,3 +28,18 @@ def nearness(days: tuple[float, ...], pairs: int, device: torch.device) -> Tenso
     known = torch.tensor(days or [1.0] * pairs, dtype=torch.float32, device=device)
     # Half a day at least: a pair of the target date itself must not weigh infinitely.
     return (1 / known.abs().clamp(min=0.5))[:, None, None, None]
+
+
+def images_of(scene: SceneReader, pair: int) -> str:
+    """What the user calls the images of a change: the target and those of a pair."""
+    roles = ("coarse_target", f"coarse {pair + 1}", f"fine {pair + 1}")
+    target, coarse, fine = (scene.label(role) for role in roles)
+    return f"{target}, {coarse} and {fine}"
+
+
+def nothing_in_common(scene: SceneReader, pair: int) -> InputError:
+    """What to raise where no coarse cell has data in all images of a change."""
+    return InputError(
+        f"No coarse cells have data in {images_of(scene, pair)} alike, so no change can be learnt. "
+        "Choose a larger extent or clearer images."
+    )

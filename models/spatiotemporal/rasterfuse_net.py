@@ -155,10 +155,11 @@ def load_network(path: str) -> GatedNetwork:
     """
     settings: Mapping[str, Any] = read_model_card(path).network
     try:
-        network = GatedNetwork(**settings)
         tensors = {name: tensor.float() for name, tensor in load_weights(path).items()}
+        _check_sizes(settings, tensors)
+        network = GatedNetwork(**settings)
         network.load_state_dict(tensors)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ModelFileError(
             "The weights do not fit the network of this RasterFuse. Get the model file anew, or "
             "train it again.",
@@ -169,3 +170,17 @@ def load_network(path: str) -> GatedNetwork:
             "The weights hold values that are no numbers. Get the model file anew.", detail=path
         )
     return network
+
+
+def _check_sizes(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Refuse settings of another network than the tensors', before it takes its memory.
+
+    Raises:
+        ValueError: There are fewer tensors than blocks.
+        TypeError, RuntimeError, OverflowError: A name or size is another one.
+    """
+    for key in ("blocks", "deep_blocks"):
+        if settings.get(key, 0) > len(tensors):
+            raise ValueError(f"{key} is {settings[key]}, but there are {len(tensors)} tensors.")
+    with torch.device("meta"):  # has sizes, but no memory
+        GatedNetwork(**settings).load_state_dict(tensors, assign=True)

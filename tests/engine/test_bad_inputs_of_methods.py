@@ -344,6 +344,7 @@ def test_constant_bands_take_part_in_a_change_of_five_kelvin(stage, rng, model, 
 
 
 @every_method
+@pytest.mark.filterwarnings("error::UserWarning")  # of torch, say
 @pytest.mark.parametrize(
     ("shape", "ratio"),
     [((1, 40), 4), ((40, 1), 4), ((2, 2), 4), ((9, 7), 16), ((12, 12), 3), ((1, 1), 1.5)],
@@ -374,6 +375,7 @@ def test_very_small_images_give_a_result_or_a_sentence(stage, rng, model, shape,
 
 
 @every_method
+@pytest.mark.filterwarnings("error::UserWarning")  # of torch, say
 @pytest.mark.parametrize("left", ["a pixel", "a cell", "a pixel of each cell"])
 def test_clouds_that_leave_hardly_anything_leave_that_or_a_sentence(stage, rng, model, left):
     fine = fields(rng, 48, 48)

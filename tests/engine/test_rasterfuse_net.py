@@ -139,6 +139,19 @@ def test_weights_of_another_network_are_refused(model_file):
         load_network(str(model_file))
 
 
+@pytest.mark.parametrize(
+    "sizes", [{"width": 10**6}, {"deep": 10**30}, {"blocks": 10**12}, {"width": -1}], ids=str
+)
+def test_a_network_of_absurd_size_is_refused_without_taking_its_memory(model_file, sizes):
+    """A width of a million would take 36 TB, and more blocks than there are tensors for ever."""
+    card = ModelCard("mine", "Mine", "rasterfuse_net", network=sizes)
+    for tensors in (load_weights(model_file), {"one": torch.zeros(2)}):
+        save_model(model_file, card, tensors)
+        with pytest.raises(ModelFileError, match="do not fit the network") as caught:
+            load_network(str(model_file))
+        assert "allocate" not in (caught.value.detail or "")
+
+
 def test_weights_that_are_no_numbers_are_refused(model_file):
     tensors = load_weights(model_file)
     tensors["stem.weight"][0, 0, 0, 0] = torch.nan

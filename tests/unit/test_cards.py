@@ -91,6 +91,21 @@ def test_every_parameter_has_help_and_a_default_it_accepts(card):
     assert len(names) == len(set(names))
 
 
+def test_a_method_that_lost_to_a_simple_answer_says_for_which_scenes():
+    names = {card.name: card for card in CARDS.values()}
+    page = (MODELS.parent / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    marked = [line for line in page.splitlines() if line.startswith("|") and "†" in line]
+    cells = {cell.strip().replace(", fast mode", "") for line in marked for cell in line.split("|")}
+    lost = [names[name] for name in sorted(cells & set(names))]
+    assert lost
+    silent = [
+        card.id
+        for card in lost
+        if not re.search(r"simple answers (did|does) better\b.* (on|where) ", card.description)
+    ]
+    assert silent == []
+
+
 def test_the_promised_methods_are_there():
     assert {"starfm", "fine_plus_change", "brovey", "gsa"} <= set(CARDS)
 
