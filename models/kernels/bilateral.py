@@ -29,7 +29,7 @@ def bilateral(
     Returns:
         (bands, rows, cols); the border is repeated outwards.
     """
-    offsets = torch.arange(-radius, radius + 1, dtype=image.dtype)
+    offsets = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)
     near = -(offsets[:, None].square() + offsets.square()) / (2 * widths[0] ** 2)
     unlike = -1 / (2 * widths[1] ** 2 * len(image))
     scaled = image / spread[:, None, None]

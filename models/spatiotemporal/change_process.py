@@ -125,8 +125,9 @@ def learn_process(lens: Lens, seen: Tensor, change: Tensor, reference: Tensor) -
     off = (coarse - fine)[:, usable]
     off = off[:, torch.isfinite(off).all(dim=0)]
     noise = _MISMATCH * off.var(dim=1) if off.shape[1] > 1 else torch.zeros(bands).double()
-    views = Views.of(values, bands, usable, shape)
-    goal = (change - mean[:, None]).where(usable, torch.nan)
+    # With this much noise in the prior, single precision is enough.
+    views = Views.of(values.float(), bands, usable, shape)
+    goal = (change - mean[:, None]).where(usable, torch.nan).float()
     found, missed = coefficient_fields(views, shape, goal, noise, PRIOR_MEAN)
     foretold = 1 - missed / goal[:, usable].square().mean(dim=1).clamp(min=_TINY)
     fields += cells / (cells + _FEW) * found

@@ -48,13 +48,10 @@ class FineLook:
 
     def memberships(self, scaled: Tensor) -> Tensor:
         """(classes, rows, cols): how much every pixel belongs to each class, 1 in all."""
-        flat = scaled.flatten(1).T
         # The square of a pixel itself is the same for all classes.
-        apart = self.centres.square().sum(dim=1) - 2 * flat @ self.centres.T
+        nearness = 2 * self.centres @ scaled.flatten(1) - self.centres.square().sum(1, keepdim=True)
         softness = _SOFTNESS * len(scaled)
-        return torch.softmax(-apart / softness, dim=1).T.reshape(
-            len(self.centres), *scaled.shape[1:]
-        )
+        return torch.softmax(nearness / softness, dim=0).reshape(-1, *scaled.shape[1:])
 
     def to(self, device: torch.device) -> FineLook:
         """The same on another device."""

@@ -14,7 +14,7 @@ from torch.nn import functional
 from .network_inputs import CHANNELS, EXPERTS, PLACE, SCALARS, doubled
 
 ALIGNED = 4  # fine pixels to which a window must be aligned in the scene
-HALO = 46  # fine pixels that a pixel's answer depends on, at most, from the planes
+HALO = 42  # fine pixels that a pixel's answer depends on, at most, from the planes
 QUIETEST, LOUDEST = -8.0, 2.0  # logarithms of the variance
 
 _LINEAR = ("mismatch", "wide mismatch")
@@ -48,7 +48,7 @@ class GatedNetwork(nn.Module):
     channels, scalars = len(CHANNELS), len(SCALARS)
 
     def __init__(
-        self, width: int = 32, deep: int = 48, blocks: int = 2, deep_blocks: int = 3
+        self, width: int = 32, deep: int = 48, blocks: int = 1, deep_blocks: int = 3
     ) -> None:
         super().__init__()
         self.settings = {

@@ -32,7 +32,7 @@ class Views:
     """What the cells see: rows are cells.
 
     Attributes:
-        linear: (cells, bands) whitened bands.
+        linear: (cells, bands) whitened bands; the precision of all is that of the fit.
         fourier: (cells, features) random Fourier features without their mean.
         means: (features,) that mean.
         places: (cells, 2) row and column of the cells.
@@ -48,14 +48,14 @@ class Views:
         """What all cells of a lattice see.
 
         Args:
-            seen: (bands + features, cells) float64, NaN where hidden.
+            seen: (bands + features, cells), NaN where hidden.
             bands: How many.
             usable: (cells,) bool, those whose mean counts.
             shape: Rows and columns of the lattice.
         """
         linear, fourier = seen[:bands], seen[bands:]
         means = fourier[:, usable].mean(dim=1)
-        rows, cols = (torch.arange(n, dtype=torch.float64) for n in shape)
+        rows, cols = (torch.arange(n, dtype=seen.dtype) for n in shape)
         return cls(linear.T, (fourier - means[:, None]).T, means, torch.cartesian_prod(rows, cols))
 
     def take(self, cells: Tensor) -> Views:
@@ -168,9 +168,9 @@ def coefficient_fields(
     """
     bands, wide = len(values), views.linear.shape[1]
     width = wide + views.fourier.shape[1] + 1
-    total = torch.zeros(bands, width, *shape, dtype=torch.float64)
-    missed = torch.zeros(bands, *shape, dtype=torch.float64)
-    weights = torch.zeros(shape, dtype=torch.float64)
+    total = torch.zeros(bands, width, *shape)
+    missed = torch.zeros(bands, *shape)
+    weights = torch.zeros(shape)
     number = torch.arange(shape[0] * shape[1]).reshape(shape)
     usable = torch.isfinite(values[0]) & torch.isfinite(views.fourier[:, 0])
     for rows, cols, weight in _blocks(shape):
@@ -183,14 +183,14 @@ def coefficient_fields(
         total[:, :, rows, cols] += weight * fields.permute(0, 2, 1).reshape(
             bands, width, *weight.shape
         )
-        square = torch.zeros(bands, *weight.shape, dtype=torch.float64)
-        square[:, known] = off.square()
+        square = torch.zeros(bands, *weight.shape)
+        square[:, known] = off.square().float()
         missed[:, rows, cols] += weight * square
         weights[rows, cols] += weight
     total /= weights.clamp(min=1e-30)
-    total[:, -1] -= (views.means[:, None, None] * total[:, wide:-1]).sum(dim=1)
+    total[:, -1] -= (views.means.float()[:, None, None] * total[:, wide:-1]).sum(dim=1)
     errors = (missed / weights.clamp(min=1e-30)).flatten(1)[:, usable].mean(dim=1)
-    return total.float(), errors
+    return total, errors
 
 
 def _fit(
@@ -242,7 +242,7 @@ def _spans(length: int) -> list[tuple[int, int]]:
 
 def _ramp(first: int, last: int, length: int) -> Tensor:
     """1 inside, falling linearly across the overlap with the next block."""
-    place = torch.arange(first, last, dtype=torch.float64) + 0.5
+    place = torch.arange(first, last, dtype=torch.float32) + 0.5
     rise = (place - first) / (2 * _MARGIN) if first > 0 else torch.ones_like(place)
     fall = (last - place) / (2 * _MARGIN) if last < length else torch.ones_like(place)
     return torch.minimum(rise, fall).clamp(max=1.0)

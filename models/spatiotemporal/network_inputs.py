@@ -123,9 +123,10 @@ class Learnt:
         quarters = [functional.pixel_unshuffle(x[:, None], 2) for x in (scaled, detail)]
         planes = torch.cat([*quarters, _planes(stack, mean, share)], dim=1)
         scalars = torch.cat([stack.scalars, self.process.foretold[:, None]], dim=1)
-        planes[:, _MEASURED] /= self.unit[:, None, None, None]
-        scalars[:, _MEASURED_SCALARS] /= self.unit[:, None]
-        return planes.clamp(-_MOST, _MOST), scalars
+        if (self.unit != 1).any():
+            planes[:, _MEASURED] /= self.unit[:, None, None, None]
+            scalars[:, _MEASURED_SCALARS] /= self.unit[:, None]
+        return planes.clamp_(-_MOST, _MOST), scalars
 
 
 def learn(pair: ReducedPair, process: Process) -> Learnt:

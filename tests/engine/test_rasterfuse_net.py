@@ -15,10 +15,11 @@ from rasterfuse.models.errors import InputError, ModelFileError
 from rasterfuse.models.model_file import ModelCard
 from rasterfuse.models.network_runtime import runner
 from rasterfuse.models.spatiotemporal.gated_network import HALO, GatedNetwork, experts
-from rasterfuse.models.spatiotemporal.network_inputs import CHANNELS, EXPERTS, SCALARS, learn
+from rasterfuse.models.spatiotemporal.network_inputs import CHANNELS, EXPERTS, SCALARS
 from rasterfuse.models.spatiotemporal.rasterfuse_net import load_network
-from rasterfuse.models.spatiotemporal.reduced_pair import reduce_images
 from rasterfuse.models.weights import load_weights, save_model
+from rasterfuse.plugin.engine.simulate_training import TrainingScene
+from rasterfuse.plugin.engine.training.samples import samples_of
 
 SIDE, RATIO = 96, 8.0
 WORKER = Path(__file__).resolve().parents[2] / "plugin" / "engine" / "worker.py"
@@ -49,10 +50,9 @@ def answer(network, fine, before, after, hidden=None):
     if hidden is not None:
         valid &= ~hidden
         seen = fine.masked_fill(hidden, torch.nan)
-    learnt = learn(reduce_images(seen, before, after, RATIO, 2))
-    planes, scalars = learnt.at(fine, valid, after - before, 0, 0)
+    [sample] = samples_of(TrainingScene(*(a.numpy() for a in (seen, fine, before, after)), RATIO))
     with torch.no_grad():
-        return network(planes, scalars)[:, 0] * learnt.scale[:, None, None]
+        return network(sample.planes.float(), sample.scalars)[:, 0] * sample.scale[:, None, None]
 
 
 def test_the_order_of_the_bands_does_not_matter(rng):
@@ -84,8 +84,8 @@ def test_what_is_hidden_does_not_matter(rng):
 
 def test_an_untrained_network_mixes_the_experts_and_trusts_the_smoothed_change_most(rng):
     fine, before, after = images(rng)
-    learnt = learn(reduce_images(fine, before, after, RATIO, 2))
-    planes, scalars = learnt.at(fine, torch.ones(SIDE, SIDE).bool(), after - before, 0, 0)
+    [sample] = samples_of(TrainingScene(*(a.numpy() for a in (fine, fine, before, after)), RATIO))
+    planes, scalars = sample.planes.float(), sample.scalars
     with torch.no_grad():
         found = GatedNetwork()(planes, scalars)[:, 0]
     weights = torch.zeros(len(EXPERTS))

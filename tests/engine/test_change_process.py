@@ -1,0 +1,146 @@
+"""The process among the experts: its two kernels, and what it tells from cells."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from rasterfuse.models.kernels.bilateral import bilateral
+from rasterfuse.models.kernels.waves import Waves, change_of
+from rasterfuse.models.spatiotemporal.change_process import Lens, learn_process
+from rasterfuse.models.spatiotemporal.gaussian_process import random_waves
+
+
+def waves_of(rng, bands, count=5):
+    def tensor(*shape):
+        return torch.from_numpy(rng.normal(size=shape)).float()
+
+    return Waves(tensor(bands), tensor(bands, bands), tensor(count, bands), tensor(count))
+
+
+def image_of(rng, bands, rows=9, cols=11):
+    return torch.from_numpy(rng.normal(size=(bands, rows, cols))).float()
+
+
+def places_of(rows, cols, ratio, start=0.0):
+    down, across = ((torch.arange(n) + 0.5 - start) / ratio for n in (rows, cols))
+    return torch.stack(torch.meshgrid(down, across, indexing="ij"))
+
+
+# --- the kernels ---
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["torch", "numba"])
+def test_the_change_is_the_sum_that_the_definition_says(rng, compiled):
+    bands, ratio = 3, 4
+    waves, image = waves_of(rng, bands), image_of(rng, bands)
+    fields = torch.from_numpy(rng.normal(size=(2, bands + 5 + 1, 3, 3))).float()
+    places = places_of(9, 11, ratio)
+    found = change_of(waves, image, fields, places, compiled).numpy()
+    middle, whitening, frequencies, phases = (
+        getattr(waves, name).double().numpy() for name in waves.__annotations__
+    )
+    for row, col in ((0, 0), (4, 5), (8, 10)):
+        z = np.clip(whitening @ (image[:, row, col].double().numpy() - middle), -4, 4)
+        features = [*z, *(math.sqrt(2 / 5) * np.cos(frequencies @ z + phases)), 1.0]
+        # Between the centres of the cells, which lie at half their numbers; beyond, the last one.
+        y, x = (min(max(float(p[row, col]) - 0.5, 0), 2) for p in places)
+        top, left = min(int(y), 1), min(int(x), 1)
+        corners = fields[:, :, top : top + 2, left : left + 2].double().numpy()
+        down = corners[:, :, 0] * (1 - y + top) + corners[:, :, 1] * (y - top)
+        coefficients = down[:, :, 0] * (1 - x + left) + down[:, :, 1] * (x - left)
+        np.testing.assert_allclose(found[:, row, col], coefficients @ features, atol=2e-5)
+
+
+def test_the_compiled_sum_takes_a_single_cell_and_pixels_far_from_all(rng):
+    waves, image = waves_of(rng, 1), image_of(rng, 1)
+    fields = torch.from_numpy(rng.normal(size=(1, 7, 1, 1))).float()
+    places = places_of(9, 11, 2, start=30)
+    one, other = (change_of(waves, image, fields, places, compiled) for compiled in (False, True))
+    torch.testing.assert_close(other, one, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["torch", "numba"])
+def test_the_smoothed_image_is_the_weighted_mean_that_the_definition_says(rng, compiled):
+    image, spread = image_of(rng, 2), torch.tensor([0.5, 2.0])
+    known = torch.from_numpy(rng.random((9, 11)) > 0.2)
+    found = bilateral(image, known, spread, 2, (1.25, 0.5), compiled)
+    for row, col in ((4, 5), (0, 0), (8, 3)):
+        total, weights = np.zeros(2), 0.0
+        for dy in range(-2, 3):
+            for dx in range(-2, 3):
+                y, x = min(max(row + dy, 0), 8), min(max(col + dx, 0), 10)
+                there, here = image[:, y, x].numpy(), image[:, row, col].numpy()
+                apart = (((there - here) / spread.numpy()) ** 2).mean()
+                weight = np.exp(-apart / (2 * 0.5**2) - (dy**2 + dx**2) / (2 * 1.25**2))
+                weight *= float(known[y, x])
+                total, weights = total + weight * there, weights + weight
+        np.testing.assert_allclose(found[:, row, col].numpy(), total / weights, rtol=1e-4)
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["torch", "numba"])
+def test_smoothing_leaves_alone_what_has_nothing_known_around(rng, compiled):
+    image, known = image_of(rng, 2), torch.zeros(9, 11, dtype=torch.bool)
+    found = bilateral(image, known, torch.ones(2), 2, (1.25, 0.5), compiled)
+    torch.testing.assert_close(found, image)
+
+
+# --- what it learns ---
+
+
+def lens_for(bands):
+    waves = Waves(torch.zeros(bands), torch.eye(bands), *random_waves(bands, 48, 1.0, seed=0))
+    return Lens(torch.ones(bands), waves)
+
+
+def learnt(rng, cells=20, hidden=None):
+    """Kinds of land of which each has its own change; cells see 4 x 4 pixels each."""
+    kinds = rng.integers(0, 4, (4 * cells, 4 * cells))
+    kinds = np.repeat(np.repeat(kinds[::2, ::2], 2, axis=0), 2, axis=1)
+    fine = torch.from_numpy(rng.normal(size=(2, 4))[:, kinds]).float()
+    change = torch.from_numpy(rng.normal(size=(2, 4))[:, kinds]).float()
+    lens, known = lens_for(2), torch.ones(4 * cells, 4 * cells, dtype=torch.bool)
+
+    def cell(image):
+        return image.reshape(len(image), cells, 4, cells, 4).mean(dim=(2, 4))
+
+    seen, coarse = cell(lens.planes(fine, known, True)), cell(change)
+    if hidden is not None:
+        coarse[hidden] = torch.nan
+    process = learn_process(lens, seen, coarse, cell(fine))
+    return process.at(fine, known, places_of(4 * cells, 4 * cells, 4), True), change, process
+
+
+def test_every_kind_of_land_gets_its_own_change(rng):
+    found, change, process = learnt(rng)
+    assert (found - change).square().mean().sqrt() < 0.25 * change.std()
+    assert process.foretold.min() > 0.8
+
+
+def test_noise_foretells_nothing(rng):
+    lens = lens_for(2)
+    seen, change, coarse = (
+        torch.from_numpy(rng.normal(size=(count, 15, 15))).float() for count in (52, 2, 2)
+    )
+    assert learn_process(lens, seen, change, coarse).foretold.max() < 0.2
+
+
+def test_hidden_cells_are_left_out(rng):
+    found, change, _ = learnt(rng, hidden=np.s_[:, 3:9, 4:12])
+    assert torch.isfinite(found).all()
+    assert (found - change).square().mean().sqrt() < 0.35 * change.std()
+
+
+@pytest.mark.parametrize("cells", [0, 1, 5])
+def test_few_cells_tell_their_mean(cells, rng):
+    lens = lens_for(1)
+    seen = torch.from_numpy(rng.normal(size=(50, 3, 3))).float()
+    change = torch.full((1, 9), torch.nan)
+    change[:, :cells] = 3.0
+    process = learn_process(lens, seen, change.reshape(1, 3, 3), torch.zeros(1, 3, 3))
+    found = process.at(
+        torch.zeros(1, 6, 6), torch.ones(6, 6, dtype=torch.bool), places_of(6, 6, 2), True
+    )
+    torch.testing.assert_close(found, torch.full((1, 6, 6), 3.0 if cells else 0.0))
