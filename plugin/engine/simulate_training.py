@@ -51,9 +51,9 @@ class TrainingScene:
         coarse_reference: Coarse image of the reference date, on the fine grid.
         coarse_target: Of the target date, likewise.
         ratio: Coarse over fine pixel size.
+        cells: The coarse images before they were interpolated.
         fine_second: Fine image of a second reference date, beyond the target date; or None.
         coarse_second: Its coarse image; or None.
-        cells: The same coarse images before they were interpolated; None where they are not known.
     """
 
     fine_reference: Array
@@ -61,9 +61,9 @@ class TrainingScene:
     coarse_reference: Array
     coarse_target: Array
     ratio: float
+    cells: CoarseCells
     fine_second: Array | None = None
     coarse_second: Array | None = None
-    cells: CoarseCells | None = None
 
 
 def draw_scene(
@@ -106,7 +106,7 @@ def draw_scene(
         fine[date] = hide_fine(fine[date], fields, rng, chosen)
     second = (fine[2], coarse[2]) if dates > 2 else (None, None)
     return TrainingScene(
-        fine[0], fine[1], coarse[0], coarse[1], ratio, *second, cells=_cells(cells, grid)
+        fine[0], fine[1], coarse[0], coarse[1], ratio, _cells(cells, grid), *second
     )
 
 

@@ -18,7 +18,7 @@ from rasterfuse.models.spatiotemporal.gated_network import HALO, GatedNetwork, e
 from rasterfuse.models.spatiotemporal.network_inputs import CHANNELS, EXPERTS, SCALARS
 from rasterfuse.models.spatiotemporal.rasterfuse_net import load_network
 from rasterfuse.models.weights import load_weights, save_model
-from rasterfuse.plugin.engine.simulate_training import TrainingScene
+from rasterfuse.plugin.engine.simulate_training import CoarseCells, TrainingScene
 from rasterfuse.plugin.engine.training.samples import samples_of
 
 SIDE, RATIO = 96, 8.0
@@ -43,14 +43,20 @@ def images(rng, bands=3):
     return tuple(torch.from_numpy(image) for image in (fine, before, before + 0.5 * after))
 
 
+def sample_of(fine, before, after):
+    """What the network sees; the truth does not matter."""
+    pixels = np.mgrid[:SIDE, :SIDE] + 0.5
+    cells = (image[:, ::8, ::8].numpy() for image in (before, after))
+    cells = CoarseCells(*cells, None, pixels[:, ::8, ::8] + 3.5, pixels / RATIO)
+    images = (image.numpy() for image in (fine, fine, before, after))
+    [sample] = samples_of(TrainingScene(*images, RATIO, cells))
+    return sample
+
+
 def answer(network, fine, before, after, hidden=None):
     """Change and log-variance, in the images' unit."""
-    valid = torch.ones(fine.shape[1:], dtype=torch.bool)
-    seen = fine
-    if hidden is not None:
-        valid &= ~hidden
-        seen = fine.masked_fill(hidden, torch.nan)
-    [sample] = samples_of(TrainingScene(*(a.numpy() for a in (seen, fine, before, after)), RATIO))
+    seen = fine if hidden is None else fine.masked_fill(hidden, torch.nan)
+    sample = sample_of(seen, before, after)
     with torch.no_grad():
         return network(sample.planes.float(), sample.scalars)[:, 0] * sample.scale[:, None, None]
 
@@ -84,7 +90,7 @@ def test_what_is_hidden_does_not_matter(rng):
 
 def test_an_untrained_network_mixes_the_experts_and_trusts_the_smoothed_change_most(rng):
     fine, before, after = images(rng)
-    [sample] = samples_of(TrainingScene(*(a.numpy() for a in (fine, fine, before, after)), RATIO))
+    sample = sample_of(fine, before, after)
     planes, scalars = sample.planes.float(), sample.scalars
     with torch.no_grad():
         found = GatedNetwork()(planes, scalars)[:, 0]

@@ -22,7 +22,7 @@ IDEAL = {
                      "date_noise", "common_noise"), (0.0, 0.0)),
     "gain": (1.0, 1.0),
 }  # fmt: skip
-IMAGES = [field.name for field in fields(TrainingScene) if field.name != "ratio"]
+IMAGES = [field.name for field in fields(TrainingScene) if field.name not in {"ratio", "cells"}]
 
 
 def scene_of(seed, size=96, textures=(), **ranges):
@@ -314,3 +314,19 @@ def test_settings_that_make_no_sense_are_refused_with_their_value(wrong, sentenc
 
 def test_the_documentation_names_every_range():
     assert all(f"{field.name}:" in Ranges.__doc__ for field in fields(Ranges))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_cells_lie_where_the_interpolated_images_show_them(seed):
+    scene = scene_of(seed, clouded=0.0, second=0.0, turned=float(seed % 2))
+    cells = scene.cells
+    rows, cols = cells.centres
+    inside = (rows > 1) & (rows < 95) & (cols > 1) & (cols < 95)
+    pixel = rows[inside].astype(int), cols[inside].astype(int)
+    # A pixel is at most 0.71 away from the centre that lies in it.
+    index = np.stack(np.nonzero(inside)) + 0.5
+    away = np.hypot(*(cells.places[(slice(None), *pixel)] - index))
+    assert away.max() <= 0.71 / scene.ratio + 1e-6
+    for coarse, own in ((scene.coarse_reference, cells.reference),
+                        (scene.coarse_target, cells.target)):  # fmt: skip
+        assert correlation(coarse[(slice(None), *pixel)], own[:, inside]) > 0.95

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -73,15 +72,16 @@ class _Images:
 def samples_of(scene: TrainingScene) -> list[Sample]:
     """The samples of a scene: one for every reference pair that knows enough; maybe none."""
     cells = scene.cells
-    pairs = [(scene.fine_reference, scene.coarse_reference, cells and cells.reference)]
-    if scene.fine_second is not None and scene.coarse_second is not None:
-        pairs.append((scene.fine_second, scene.coarse_second, cells and cells.second))
-    found = (_sample(scene, *pair) for pair in pairs)
+    pairs = [
+        (scene.fine_reference, scene.coarse_reference, cells.reference),
+        (scene.fine_second, scene.coarse_second, cells.second),
+    ]
+    found = (_sample(scene, *pair) for pair in pairs if pair[0] is not None)
     return [sample for sample in found if sample is not None]
 
 
 def _sample(
-    scene: TrainingScene, fine: np.ndarray, coarse: np.ndarray, cells: np.ndarray | None
+    scene: TrainingScene, fine: np.ndarray, coarse: np.ndarray, cells: np.ndarray
 ) -> Sample | None:
     images = _images(scene, fine, coarse, cells)
     if images is None:
@@ -102,7 +102,7 @@ def _sample(
 
 
 def _images(
-    scene: TrainingScene, fine: np.ndarray, coarse: np.ndarray, cells: np.ndarray | None
+    scene: TrainingScene, fine: np.ndarray, coarse: np.ndarray, cells: np.ndarray
 ) -> _Images | None:
     """The images of a pair; None where they are too small to learn from."""
     rows, cols = (size // ALIGNED * ALIGNED for size in fine.shape[1:])
@@ -112,26 +112,9 @@ def _images(
         torch.from_numpy(np.ascontiguousarray(image[:, :rows, :cols], dtype=np.float32))
         for image in (fine, scene.fine_target, coarse, scene.coarse_target)
     ]
-    if scene.cells is None or cells is None:
-        return _Images(*images, *_lattice(images[2:], scene.ratio))
     both = torch.from_numpy(np.stack([cells, scene.cells.target])).float()
     centres, places = (torch.from_numpy(a) for a in (scene.cells.centres, scene.cells.places))
     return _Images(*images, both, centres, places[:, :rows, :cols].float())
-
-
-def _lattice(images: Sequence[Tensor], ratio: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Cells taken from interpolated images: themselves, their centres, and the pixels' places."""
-    rows, cols = images[0].shape[1:]
-    start = [(size - max(int(size / ratio), 1) * ratio) / 2 for size in (rows, cols)]
-    counts = [max(int(size / ratio), 1) for size in (rows, cols)]
-    down, across = (
-        begin + (torch.arange(count) + 0.5) * ratio for begin, count in zip(start, counts)
-    )
-    centres = torch.stack(torch.meshgrid(down, across, indexing="ij"))
-    at = centres.long()
-    cells = torch.stack([image[:, at[0], at[1]] for image in images])
-    y, x = ((torch.arange(size) + 0.5 - begin) / ratio for size, begin in zip((rows, cols), start))
-    return cells, centres, torch.stack(torch.meshgrid(y, x, indexing="ij"))
 
 
 def _learn(images: _Images, valid: Tensor, ratio: float) -> tuple[Learnt, tuple[float, float]]:

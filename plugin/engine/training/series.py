@@ -20,7 +20,7 @@ from ...training_job import TrainingJob
 from ..alignment import offsets
 from ..crs import metres
 from ..scene import Scene
-from ..simulate_training import TrainingScene
+from ..simulate_training import CoarseCells, TrainingScene
 from .samples import LEAST_SIDE, Sample, samples_of
 
 _CELLS, _LEAST, _MOST = 16, 128, 512  # side of an area: in cells, in pixels
@@ -73,6 +73,7 @@ def read_series(
         series.warnings += [sentence for sentence in scene.warnings if sentence not in unfit]
         areas = list(_areas(scene.shape, scene.ratio, job.validation))
         tasks = list(_tasks(job))
+        centres = scene.cells.centres().numpy()
         pixels = len(tasks) * sum(window.rows * window.cols for window, _ in areas)
         every = max(int(np.ceil(_BYTES_PER_PIXEL * pixels * scene.bands / _BYTES)), 1)
         for done, (window, aside) in enumerate(areas[::every], 1):
@@ -81,7 +82,7 @@ def read_series(
                 # An area learns from what is no target of the date that is kept aside.
                 if task.aside is None or task.aside == aside:
                     kept = series.aside if aside else series.training
-                    kept += samples_of(_scene(scene, window, task))
+                    kept += samples_of(_scene(scene, centres, window, task))
             progress(done * every / len(areas))
     _check(series, job)
     return series
@@ -148,7 +149,7 @@ def _metres(scene: Scene) -> float | None:
     return pixel_size(scene.grid.transform)[0] * unit if unit else None
 
 
-def _scene(scene: Scene, window: Window, task: _Task) -> TrainingScene:
+def _scene(scene: Scene, centres: np.ndarray, window: Window, task: _Task) -> TrainingScene:
     tile = scene.tile(window)
     images = {}
     for kind in ("fine", "coarse"):
@@ -157,6 +158,24 @@ def _scene(scene: Scene, window: Window, task: _Task) -> TrainingScene:
     return TrainingScene(
         images["fine"][task.reference], images["fine"][task.target],
         images["coarse"][task.reference], images["coarse"][task.target], scene.ratio,
+        _cells(scene, centres, window, task),
+    )  # fmt: skip
+
+
+def _cells(scene: Scene, centres: np.ndarray, window: Window, task: _Task) -> CoarseCells:
+    """The cells under a window; ``centres`` are those of all."""
+    places = np.stack(np.broadcast_arrays(*scene.cells.positions(window)))
+    first = np.floor(places.min(axis=(1, 2))).astype(int).clip(0, centres.shape[1:])
+    last = np.ceil(places.max(axis=(1, 2))).astype(int).clip(first + 1, None)
+    part = (slice(None), slice(first[0], last[0]), slice(first[1], last[1]))
+    corner = np.array([window.row, window.col])
+    reference, target = (
+        scene.cell_samples(f"coarse {number + 1}")[part].numpy()
+        for number in (task.reference, task.target)
+    )
+    return CoarseCells(
+        reference, target, None, centres[part] - corner[:, None, None],
+        places - first[:, None, None],
     )  # fmt: skip
 
 
