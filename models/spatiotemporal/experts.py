@@ -17,8 +17,10 @@ from .filter_bank import Map, coarser, smooth, weighted_mean, widest_step
 from .fine_look import FineLook
 from .reduced_pair import ReducedPair
 
-FULL = ("fine", "component 1", "component 2", "change", "E4", "E5", "E6")
-SMOOTH = ("D1", "D2", "D3", "mismatch", "wide mismatch", "texture")
+IMAGES = (
+    "component 1", "component 2", "change", "E4", "E5", "E6",
+    "D1", "D2", "D3", "mismatch", "wide mismatch", "texture",
+)  # fmt: skip
 SCALARS = ("ratio", "correlation", "spread", "size", "explained", "mean")
 
 _WIDE = 2.0  # widths of filters in coarse pixels
@@ -26,23 +28,6 @@ _MISMATCH, _TEXTURE, _LOCAL = 1.2, 1.0, 1.5
 _LOCAL_RIDGE = 0.1
 _TINY = 1e-4
 _USUAL_RATIO = 16.0
-
-
-@dataclass(frozen=True)
-class FeatureStack:
-    """What a network sees of a tile.
-
-    Attributes:
-        full: (bands, 7, rows, cols), as FULL names them.
-        smooth: (bands, 6, rows, cols), as SMOOTH names them.
-        scalars: (bands, 6), as SCALARS names them, the same for all tiles.
-        scale: (bands,) what 1 is in the fine image's unit.
-    """
-
-    full: Tensor
-    smooth: Tensor
-    scalars: Tensor
-    scale: Tensor
 
 
 @dataclass(frozen=True)
@@ -69,34 +54,29 @@ class Experts:
     wide: tuple[Map, Map]
     scalars: Tensor
 
-    def at(self, fine: Tensor, valid: Tensor, change: Tensor, row: int, col: int) -> FeatureStack:
-        """The features of a window of the scene.
+    def at(self, fine: Tensor, change: Tensor, row: int, col: int) -> dict[str, Tensor]:
+        """(bands or 1, rows, cols) images of a window of the scene, as IMAGES names them.
 
         Args:
-            fine: (bands, rows, cols) fine reference in its own unit, any value where hidden.
-            valid: (rows, cols) bool, where the fine reference is known.
-            change: (bands, rows, cols) coarse target less coarse reference in the same unit, NaN
+            fine: (bands, rows, cols) scaled fine reference, 0 where hidden.
+            change: (bands, rows, cols) coarse target less coarse reference in the image's unit, NaN
                 where hidden.
             row: Of the window's first pixel in the scene; may lie outside, as ``col`` may.
             col: Likewise.
         """
         shape = (fine.shape[1], fine.shape[2])
-        f = self.look.known(fine, valid)
         d1, mismatch = (field.at(row, col, shape) for field in self.narrow)
         d2, texture = (field.at(row, col, shape) for field in self.middle)
         d3, wide = (field.at(row, col, shape) for field in self.wide)
         raw = change / self.look.scale[:, None, None]
-        raw = torch.where(torch.isfinite(raw), raw, d2)
         slope, intercept = self.local.at(row, col, shape).chunk(2)
-        e5 = self.regression.at(f, row, col)
-        components = torch.tensordot(self.look.components, f, dims=1)
-        full = [f, *(c.expand_as(f) for c in components), raw, slope * f + intercept, e5,
-                self.unmixing.at(f, row, col)]  # fmt: skip
-        return FeatureStack(
-            torch.stack(full, dim=1),
-            torch.stack([d1, d2, d3, mismatch, wide, texture], dim=1),
-            self.scalars, self.look.scale,
+        one, two = torch.tensordot(self.look.components, fine, dims=1).split(1)
+        images = (
+            one, two, torch.where(torch.isfinite(raw), raw, d2), slope * fine + intercept,
+            self.regression.at(fine, row, col), self.unmixing.at(fine, row, col),
+            d1, d2, d3, mismatch, wide, texture,
         )  # fmt: skip
+        return dict(zip(IMAGES, images))
 
     def to(self, device: torch.device) -> Experts:
         """The same on another device."""

@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from .change_model import bank_of
 from .change_process import Process
-from .experts import FULL, SMOOTH, Experts, FeatureStack, experts_of
 from .experts import SCALARS as _SCALARS
+from .experts import Experts, experts_of
 from .filter_bank import Map
 from .reduced_pair import ReducedPair
 
@@ -41,6 +41,8 @@ SIGNED_SCALAR = SCALARS.index("mean")
 _MEASURED = (*SIGNED, PLACE["texture"])
 _MEASURED_SCALARS = tuple(SCALARS.index(name) for name in ("size", "mean"))
 
+_MEAN = slice(SCALARS.index("mean"), SCALARS.index("mean") + 1)
+_DIFFERENT = slice(PLACE[EXPERTS[0]], PLACE[EXPERTS[0]] + len(EXPERTS) - 2)
 _LARGE = 4.0  # standard deviations: a change of this size is not that much larger than the image
 _SAME = 1e-3  # of its mean: a change that varies less is the same everywhere
 _FEW = 6  # coarse cells
@@ -110,19 +112,22 @@ class Learnt:
         Returns:
             Planes (bands, channels, rows / 2, cols / 2) and scalars (bands, scalars).
         """
-        look = self.experts.look
         known = valid.to(fine)[None]
-        scaled = look.known(fine, valid)
+        scaled = self.experts.look.known(fine, valid)
         share = functional.avg_pool2d(known, 2)
         half = functional.avg_pool2d(scaled * known, 2) / share.clamp(min=0.25)
         raw = functional.avg_pool2d(change, 2)  # NaN where one of four is
-        unscaled = half * look.scale[:, None, None] + look.level[:, None, None]
-        stack = self.experts.at(unscaled, share[0] > 0, raw, row // 2, col // 2)
         mean = functional.avg_pool2d(told, 2)
+        found = self.experts.at(half, raw, row // 2, col // 2)
+        found |= {"process": mean, "known": share, "mean": self.experts.scalars[:, _MEAN, None]}
+        planes = fine.new_empty(len(fine), len(CHANNELS), *mean.shape[1:])
         detail = (told - doubled(mean[None])[0]) * known
-        quarters = [functional.pixel_unshuffle(x[:, None], 2) for x in (scaled, detail)]
-        planes = torch.cat([*quarters, _planes(stack, mean, share)], dim=1)
-        scalars = torch.cat([stack.scalars, self.process.foretold[:, None]], dim=1)
+        for first, image in ((0, scaled), (4, detail)):
+            planes[:, first : first + 4] = functional.pixel_unshuffle(image[:, None], 2)
+        for name in CHANNELS[8:]:
+            planes[:, PLACE[name]] = found[name]
+        planes[:, _DIFFERENT] -= found["D2"][:, None]
+        scalars = torch.cat([self.experts.scalars, self.process.foretold[:, None]], dim=1)
         if (self.unit != 1).any():
             planes[:, _MEASURED] /= self.unit[:, None, None, None]
             scalars[:, _MEASURED_SCALARS] /= self.unit[:, None]
@@ -144,18 +149,6 @@ def learn(pair: ReducedPair, process: Process) -> Learnt:
         _thinned(experts_of(pair)), process, (size / _LARGE).clamp(min=1.0), size, mean,
         plain | (bank.cells < _FEW),
     )  # fmt: skip
-
-
-def _planes(stack: FeatureStack, told: Tensor, share: Tensor) -> Tensor:
-    full = {name: stack.full[:, number] for number, name in enumerate(FULL)}
-    smooth = {name: stack.smooth[:, number] for number, name in enumerate(SMOOTH)}
-    mean = stack.scalars[:, _SCALARS.index("mean"), None, None]
-    known = {**full, **smooth, "process": told, "mean": mean.expand_as(told)}
-    middle = smooth["D2"]
-    planes = [known["component 1"], known["component 2"]]
-    planes += [known[name] - middle for name in EXPERTS[:-2]]
-    planes += [middle, known["mismatch"], known["wide mismatch"], known["texture"]]
-    return torch.stack([*planes, share.expand_as(middle)], dim=1)
 
 
 def doubled(image: Tensor) -> Tensor:

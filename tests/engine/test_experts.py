@@ -38,36 +38,36 @@ def learn_from_images(fine, before, after, ratio):
     return experts_of(reduce_images(fine, before, after, ratio, side))
 
 
-def stack(learnt, fine, before, after):
+def images_of(learnt, fine, before, after):
     known = torch.isfinite(fine).all(dim=0)
-    return learnt.at(fine, known, after - before, 0, 0)
+    return learnt.at(learnt.look.known(fine, known), after - before, 0, 0)
 
 
-def everything(found):
-    return torch.cat([found.full.flatten(), found.smooth.flatten(), found.scalars.flatten()])
+def everything(learnt, images):
+    found = images_of(learnt, *images)
+    return torch.cat([*(image.flatten() for image in found.values()), learnt.scalars.flatten()])
 
 
 @pytest.mark.parametrize("ratio", [2, 3.5, 5.9, 16, 30, 40])
 @pytest.mark.parametrize("bands", [1, 2, 7])
 def test_any_ratio_and_number_of_bands(rng, ratio, bands):
     fine, before, after, _ = scene(rng, ratio, bands)
-    found = stack(learn_from_images(fine, before, after, ratio), fine, before, after)
+    learnt = learn_from_images(fine, before, after, ratio)
     rows, cols = fine.shape[1:]
-    assert found.full.shape == (bands, len(experts.FULL), rows, cols)
-    assert found.smooth.shape == (bands, len(experts.SMOOTH), rows, cols)
-    assert found.scalars.shape == (bands, len(experts.SCALARS))
-    assert torch.isfinite(everything(found)).all()
+    for name, image in images_of(learnt, fine, before, after).items():
+        assert image.shape == (1 if name.startswith("component") else bands, rows, cols)
+    assert learnt.scalars.shape == (bands, len(experts.SCALARS))
+    assert torch.isfinite(everything(learnt, (fine, before, after))).all()
 
 
 def test_every_expert_is_nearer_to_the_truth_than_no_change(rng):
     fine, before, after, target = scene(rng, 8, 3, cells=16)
-    found = stack(learn_from_images(fine, before, after, 8), fine, before, after)
-    truth = (target - fine) / found.scale[:, None, None]
+    learnt = learn_from_images(fine, before, after, 8)
+    found = images_of(learnt, fine, before, after)
+    truth = (target - fine) / learnt.look.scale[:, None, None]
     error = {"copy": truth.square().mean().sqrt()}
-    for name, image in zip(experts.FULL[4:], found.full.unbind(1)[4:]):
-        error[name] = (image - truth).square().mean().sqrt()
-    for name, image in zip(experts.SMOOTH[:3], found.smooth.unbind(1)[:3]):
-        error[name] = (image - truth).square().mean().sqrt()
+    for name in ("E4", "E5", "E6", "D1", "D2", "D3"):
+        error[name] = (found[name] - truth).square().mean().sqrt()
     assert max(value for name, value in error.items() if name != "copy") < 0.8 * error["copy"]
     # Kinds of land change each in their own way: what knows kinds or bands knows best.
     assert max(error["E5"], error["E6"]) < min(error[f"D{k}"] for k in (1, 2, 3))
@@ -77,26 +77,27 @@ def test_units_do_not_matter(rng):
     images = scene(rng, 8, 3)[:3]
     gain = torch.tensor([0.01, 25.0, 10000.0])[:, None, None]
     other = [gain * image + 300 for image in images]
-    found = stack(learn_from_images(*images, 8), *images)
-    same = stack(learn_from_images(*other, 8), *other)
+    found, same = (learn_from_images(*some, 8) for some in (images, other))
     # The band of a gain of 0.01 lies at 300 with steps of 3e-5, a two-hundredth of its spread.
-    torch.testing.assert_close(everything(same), everything(found), rtol=0, atol=0.05)
-    torch.testing.assert_close(same.scale, found.scale * gain[:, 0, 0], rtol=1e-3, atol=0)
+    torch.testing.assert_close(
+        everything(same, other), everything(found, images), rtol=0, atol=0.05
+    )
+    torch.testing.assert_close(same.look.scale, found.look.scale * gain[:, 0, 0], rtol=1e-3, atol=0)
 
 
 @pytest.mark.parametrize("hide", ["fine", "before", "after", "all"])
 def test_gaps_are_bridged(rng, hide):
     images = dict(zip(("fine", "before", "after"), scene(rng, 8, 2)[:3]))
-    whole = stack(learn_from_images(*images.values(), 8), *images.values())
+    whole = images_of(learn_from_images(*images.values(), 8), *images.values())["D3"]
     clouds = torch.zeros(images["fine"].shape[1:], dtype=torch.bool)
     clouds[10:40, 20:45] = True
     for name in images if hide == "all" else [hide]:
         images[name] = images[name].masked_fill(clouds, torch.nan)
-    found = stack(learn_from_images(*images.values(), 8), *images.values())
-    assert torch.isfinite(everything(found)).all()
-    change, expected = found.smooth[:, 2][:, clouds], whole.smooth[:, 2][:, clouds]
+    learnt = learn_from_images(*images.values(), 8)
+    assert torch.isfinite(everything(learnt, images.values())).all()
+    change = images_of(learnt, *images.values())["D3"][:, clouds]
     # Beneath the clouds the change is that of the surroundings, not 0 and not unheard-of.
-    assert (change - expected).abs().max() < whole.smooth[:, 2].std() * 4
+    assert (change - whole[:, clouds]).abs().max() < whole.std() * 4
 
 
 @pytest.mark.parametrize("flat", [[0], [0, 1]], ids=["one band", "all bands"])
@@ -105,36 +106,37 @@ def test_constant_bands(rng, flat, value):
     fine, before, after, _ = scene(rng, 8, 2)
     for band in flat:
         fine[band] = value
-    found = stack(learn_from_images(fine, before, after, 8), fine, before, after)
-    assert torch.isfinite(everything(found)).all()
-    assert (found.full[flat, 0] == 0).all()
+    learnt = learn_from_images(fine, before, after, 8)
+    assert torch.isfinite(everything(learnt, (fine, before, after))).all()
+    assert (learnt.look.scaled(fine)[flat] == 0).all()
     # The change is still told, in units of its own size.
-    change = (found.full[flat, 3] * found.scale[flat, None, None]).mean(dim=(1, 2))
+    found = images_of(learnt, fine, before, after)["change"]
+    change = (found * learnt.look.scale[:, None, None])[flat].mean(dim=(1, 2))
     torch.testing.assert_close(change, (after - before)[flat].mean(dim=(1, 2)), rtol=1e-3, atol=0)
 
 
 @pytest.mark.parametrize("nothing", [torch.nan, 3.0], ids=["all hidden", "nothing varies"])
 def test_nothing_to_learn_from(nothing):
     empty = torch.full((2, 20, 20), nothing)
-    found = stack(learn_from_images(empty, empty, empty, 4), empty, empty, empty)
-    assert torch.isfinite(everything(found)).all()
-    assert not found.full[:, 3:].any()
+    learnt = learn_from_images(empty, empty, empty, 4)
+    assert torch.isfinite(everything(learnt, (empty, empty, empty))).all()
+    found = images_of(learnt, empty, empty, empty)
+    assert not any(found[name].any() for name in ("change", "E4", "E5", "E6"))
 
 
 def test_a_tile_has_the_features_that_the_whole_has_there(rng):
     fine, before, after, _ = scene(rng, 12, 3)
     learnt = learn_from_images(fine, before, after, 12)
-    whole = stack(learnt, fine, before, after)
+    whole = images_of(learnt, fine, before, after)
     part = np.s_[:, 31:77, 5:50]
-    known = torch.ones(46, 45, dtype=torch.bool)
-    tile = learnt.at(fine[part], known, (after - before)[part], 31, 5)
-    torch.testing.assert_close(tile.full, whole.full[:, :, 31:77, 5:50], rtol=0, atol=1e-5)
-    torch.testing.assert_close(tile.smooth, whole.smooth[:, :, 31:77, 5:50], rtol=0, atol=1e-5)
+    tile = learnt.at(learnt.look.scaled(fine[part]), (after - before)[part], 31, 5)
+    for name, image in tile.items():
+        torch.testing.assert_close(image, whole[name][part], rtol=0, atol=1e-5)
 
 
 def test_the_same_scene_has_the_same_experts(rng):
     images = scene(rng, 8, 3)[:3]
-    one, other = (everything(stack(learn_from_images(*images, 8), *images)) for _ in range(2))
+    one, other = (everything(learn_from_images(*images, 8), images) for _ in range(2))
     assert torch.equal(one, other)
 
 
@@ -144,9 +146,8 @@ def test_reduced_images_alone_give_nearly_the_same(rng):
     blocks = [block_means(image, 2) for image in (fine, before, after)]
     reduced = experts_of(replace(reduce_images(*blocks, 8, 1), step=2))
     for name in ("E4", "E5"):
-        at = experts.FULL.index(name)
         one, other = (
-            stack(learnt, fine, before, after).full[:, at] * learnt.look.scale[:, None, None]
+            images_of(learnt, fine, before, after)[name] * learnt.look.scale[:, None, None]
             for learnt in (full, reduced)
         )
         assert (one - other).abs().mean() < 0.02 * one.std()
