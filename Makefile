@@ -23,7 +23,7 @@ TORCH := $(shell sed -n '/^torch==/p' tools/worker-requirements.txt)
 # Runs a command as `make env` says; the worker's Python must not see QGIS and keeps its caches here.
 IN_QGIS := eval "$$(tools/environment)" &&
 IN_WORKER := mkdir -p build/tmp && TMPDIR="$$PWD/build/tmp" XDG_CACHE_HOME="$$PWD/build/xdg/cache" \
-	OMP_WAIT_POLICY=PASSIVE
+	GOMP_SPINCOUNT=1000
 TYPED := -p rasterfuse.models -p rasterfuse.plugin.engine -p rasterfuse.plugin.runtime \
 	-m rasterfuse.plugin.job -m rasterfuse.plugin.training_job -m rasterfuse.plugin.checks \
 	-m rasterfuse.plugin.grid \

@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the worker does
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the worker does
 # What this user has installed must not answer for the checkout.
 os.environ["RASTERFUSE_RUNTIME_DIR"] = str(ROOT / "build" / "tmp" / "no-runtime")
 os.environ["RASTERFUSE_MODELS"] = str(ROOT / "build" / "tmp" / "no-models")

@@ -114,9 +114,9 @@ def block_means(image: Tensor, side: int) -> Tensor:
         (channels, rows / side, cols / side), rounded up; NaN where a whole block is hidden.
     """
     rows, cols = image.shape[-2:]
-    known = torch.isfinite(image)
-    if known.all() and not rows % side and not cols % side:
+    if torch.isfinite(image.sum()) and not rows % side and not cols % side:
         return functional.avg_pool2d(image[None], side)[0]
+    known = torch.isfinite(image)
     beyond = (0, -cols % side, 0, -rows % side)
     parts = (image.where(known, 0.0), known.to(image))
     means, shares = (functional.avg_pool2d(functional.pad(x, beyond)[None], side)[0] for x in parts)

@@ -24,7 +24,7 @@ PRIOR_MEAN = torch.tensor([-3.0, -1.0, -3.0, 1.5, -1.5, 0.2, -2.5], dtype=torch.
 _PRIOR_SPREAD = torch.tensor([2.0, 2.0, 2.0, 0.5, 2.0, 0.4, 2.0], dtype=torch.float64)
 _CONSTANT = 4.0
 _WHOLE = 30  # cells across up to which a scene is fitted in one go
-_BLOCK, _MARGIN = 10, 3  # cells of a block's core and around it; larger systems gain little
+_BLOCK, _MARGIN = 8, 3  # cells of a block's core and around it; larger systems gain little
 
 
 @dataclass(frozen=True)
@@ -210,15 +210,16 @@ def _fit(
     squared = torch.cdist(places, views.places).square()
     near = a3 * torch.exp(-squared / (2 * length.square()))
     far = a4 * torch.exp(-squared / (2 * reach.square()))
+    features = torch.cat([views.linear, views.fourier], dim=1)
+    strengths = torch.cat([a1.expand(views.linear.shape[1]), a2.expand(views.fourier.shape[1])])
     fields, off = [], []
     for band, own in zip(values, diagonal):
         factor = torch.linalg.cholesky(covariance + own * eye)
         inverse = torch.linalg.solve_triangular(factor, eye, upper=False)
         alpha = inverse.T @ (inverse @ band[:, None])
-        linear = a1 * (views.linear.T @ alpha).T + near @ (views.linear * alpha)
-        fourier = a2 * (views.fourier.T @ alpha).T + near @ (views.fourier * alpha)
-        rest = far @ alpha + _CONSTANT * alpha.sum()
-        fields.append(torch.cat([linear, fourier, rest], dim=1))
+        weighted = features * alpha
+        varying = strengths.to(features) * weighted.sum(dim=0) + near @ weighted
+        fields.append(torch.cat([varying, far @ alpha + _CONSTANT * alpha.sum()], dim=1))
         off.append(alpha[:, 0] / inverse.square().sum(dim=0))
     return torch.stack(fields), torch.stack(off)
 
