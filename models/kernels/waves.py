@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -81,9 +82,14 @@ def change_of(
     found = image.new_empty(len(fields), *image.shape[1:])
     turn = 2 * math.pi
     offset = -waves.whitening @ waves.middle
-    inputs = (
-        image, torch.cat([waves.whitening, offset[:, None]], dim=1), waves.frequencies.T / turn,
-        waves.phases / turn, fields.permute(2, 3, 0, 1), places,
+    whitening = torch.cat([waves.whitening, offset[:, None]], dim=1)
+    change_kernel(
+        _array(image), _array(whitening), _array(waves.frequencies.T / turn),
+        _array(waves.phases / turn), _array(fields.permute(2, 3, 0, 1)), _array(places),
+        found.numpy(),
     )  # fmt: skip
-    change_kernel(*(tensor.contiguous().numpy() for tensor in inputs), found.numpy())
     return found
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.contiguous().numpy()

@@ -72,11 +72,11 @@ class _Images:
 def samples_of(scene: TrainingScene) -> list[Sample]:
     """The samples of a scene: one for every reference pair that knows enough; maybe none."""
     cells = scene.cells
-    pairs = [
-        (scene.fine_reference, scene.coarse_reference, cells.reference),
-        (scene.fine_second, scene.coarse_second, cells.second),
-    ]
-    found = (_sample(scene, *pair) for pair in pairs if pair[0] is not None)
+    pairs = [(scene.fine_reference, scene.coarse_reference, cells.reference)]
+    second = scene.fine_second, scene.coarse_second, cells.second
+    if second[0] is not None and second[1] is not None and second[2] is not None:
+        pairs.append((second[0], second[1], second[2]))
+    found = (_sample(scene, *pair) for pair in pairs)
     return [sample for sample in found if sample is not None]
 
 
@@ -108,13 +108,14 @@ def _images(
     rows, cols = (size // ALIGNED * ALIGNED for size in fine.shape[1:])
     if min(rows, cols) < LEAST_SIDE:
         return None
-    images = [
+    reference, truth, before, after = (
         torch.from_numpy(np.ascontiguousarray(image[:, :rows, :cols], dtype=np.float32))
         for image in (fine, scene.fine_target, coarse, scene.coarse_target)
-    ]
+    )
     both = torch.from_numpy(np.stack([cells, scene.cells.target])).float()
     centres, places = (torch.from_numpy(a) for a in (scene.cells.centres, scene.cells.places))
-    return _Images(*images, both, centres, places[:, :rows, :cols].float())
+    places = places[:, :rows, :cols].float()
+    return _Images(reference, truth, before, after, both, centres, places)
 
 
 def _learn(images: _Images, valid: Tensor, ratio: float) -> tuple[Learnt, tuple[float, float]]:
