@@ -28,6 +28,7 @@ from rasterfuse.plugin.gui.report_dialog import ReportDialog
 from rasterfuse.plugin.job import Job
 
 LEFT_BUTTON = Qt.MouseButton.LeftButton
+DEFAULT = "rasterfuse_net"  # the method that an empty dialog shows
 RUN_MS = 120_000  # that anything may take on a busy machine; nothing may hang
 
 
@@ -130,7 +131,7 @@ def test_clicks_lead_from_an_empty_dialog_to_a_styled_and_dated_layer(
     stages = []
     dialog.runner.stage.connect(lambda stage, _fraction: stages.append(stage))
     run(qtbot, dialog)
-    fused = QgsProject.instance().mapLayersByName("fine_20240512_2024-07-15_starfm")[0]
+    fused = QgsProject.instance().mapLayersByName("fine_20240512_2024-07-15_" + DEFAULT)[0]
     assert Path(fused.source()) == output.with_suffix(".tif")
     assert fused.renderer().type() == layers["fine_20240512"].renderer().type()
     day = fused.temporalProperties().fixedTemporalRange().begin().date()
@@ -147,6 +148,7 @@ def test_clicks_lead_from_an_empty_dialog_to_a_styled_and_dated_layer(
 
 
 def test_the_result_follows_the_coarse_change(filled, plugin, qtbot, tmp_path):
+    filled.form.choose("starfm")
     wait_for_worker(qtbot, plugin)
     output = tmp_path / "fused.tif"
     filled.form.output.file.setFilePath(str(output))
@@ -189,7 +191,7 @@ def test_files_can_be_chosen_instead_of_layers(plugin, scene, qtbot, tmp_path):
     wait_for_worker(qtbot, plugin)
     run(qtbot, dialog)
     names = [layer.name() for layer in QgsProject.instance().mapLayers().values()]
-    assert names == ["fine_20240512_2024-07-15_starfm"]
+    assert names == ["fine_20240512_2024-07-15_" + DEFAULT]
 
 
 # --- the form ---------------------------------------------------------------------------------
@@ -255,6 +257,7 @@ def test_a_date_can_be_changed_and_taken_away(filled, qtbot):
 
 
 def test_a_parameter_that_the_method_cannot_take_is_said_beside_it(filled, qtbot):
+    filled.form.choose("starfm")
     filled.form.parameters.editors["window"].setValue(32)
     says(qtbot, filled, "parameter:window", "Give an odd number")
     assert not filled.bar.run.isEnabled()
@@ -372,6 +375,7 @@ def test_values_are_remembered_for_the_next_session(desktop, scene, qtbot):
     first = classFactory(desktop)
     first.initGui()
     dialog = first.open_dialog()
+    dialog.form.choose("starfm")
     dialog.form.parameters.set_values({"window": 31, "uncertainty_fine": 0.01})
     dialog.form.radiometry.fields["coarse", "scale"].setText("0.5")
     dialog.form.radiometry.coregister.setCurrentIndex(1)
@@ -402,7 +406,8 @@ def test_values_are_remembered_for_the_next_session(desktop, scene, qtbot):
 def test_nonsense_in_the_settings_does_no_harm(plugin, nonsense):
     settings.set_form_values(nonsense)
     dialog = plugin.open_dialog()
-    assert dialog.form.card().id == "starfm"
+    assert dialog.form.card().id == DEFAULT
+    dialog.form.choose("starfm")
     assert dialog.form.parameters.values()["window"] == 51
 
 
@@ -412,6 +417,7 @@ def test_nonsense_in_the_settings_does_no_harm(plugin, nonsense):
 def test_cancel_ends_a_fusion_and_leaves_no_file(plugin, qtbot, tmp_path):
     load(write_scene(tmp_path, size=1600))
     dialog = plugin.open_dialog()
+    dialog.form.choose("starfm")
     dialog.form.parameters.set_values({"window": 151})
     output = tmp_path / "fused.tif"
     dialog.form.output.file.setFilePath(str(output))
@@ -450,7 +456,7 @@ def test_a_failed_fusion_says_why_and_the_dialog_goes_on(plugin, desktop, qtbot,
     pick(qtbot, dialog.form.images["coarse_target"].raster, "coarse_20240715")
     dialog.check()
     run(qtbot, dialog)
-    assert messages(dialog.notices) == ["Fused: fine_20240512_2024-07-15_starfm"]
+    assert messages(dialog.notices) == ["Fused: fine_20240512_2024-07-15_" + DEFAULT]
 
 
 def test_a_fusion_goes_on_when_the_window_is_closed(filled, plugin, desktop, qtbot):
@@ -458,7 +464,7 @@ def test_a_fusion_goes_on_when_the_window_is_closed(filled, plugin, desktop, qtb
     click(qtbot, filled.bar.run)
     click(qtbot, filled.bar.close_button)
     qtbot.waitUntil(lambda: not filled.runner.is_running(), timeout=RUN_MS)
-    assert messages(desktop.bar) == ["Fused: fine_20240512_2024-07-15_starfm"]
+    assert messages(desktop.bar) == ["Fused: fine_20240512_2024-07-15_" + DEFAULT]
     press(qtbot, desktop.bar, "Report")
     assert desktop.window.findChildren(ReportDialog)
     plugin.unload()
@@ -519,6 +525,7 @@ def test_the_job_is_copied_as_json(filled, qtbot):
 
 
 def test_the_copied_python_runs_in_the_console(filled, plugin, qtbot, tmp_path):
+    filled.form.choose("starfm")
     filled.form.radiometry.fields["coarse", "scale"].setText("0.0001")
     filled.form.radiometry.coregister.setCurrentIndex(1)
     filled.form.parameters.set_values({"window": 11})
