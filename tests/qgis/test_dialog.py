@@ -268,6 +268,7 @@ def test_a_parameter_that_the_method_cannot_take_is_said_beside_it(filled, qtbot
 
 
 def test_an_empty_number_means_that_the_method_decides(filled):
+    filled.form.choose("starfm")
     editor = filled.form.parameters.editors["uncertainty_fine"]
     assert editor.parameter() is None
     assert editor.text() == "automatic"
