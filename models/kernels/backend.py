@@ -1,4 +1,4 @@
-"""Which back-end runs the kernels ``similar`` and ``neighbours``: one choice for both."""
+"""Which back-end runs the kernels; one choice for ``similar`` and ``neighbours``."""
 
 from __future__ import annotations
 

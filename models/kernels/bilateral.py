@@ -19,7 +19,7 @@ def bilateral(
     """Smooth an image where its bands are alike.
 
     Args:
-        image: (bands, rows, cols), any value where not known.
+        image: (bands, rows, cols), any finite value where not known.
         known: (rows, cols) bool; other pixels are not used.
         spread: (bands,) what counts as a difference of one.
         radius: Of the window in pixels.

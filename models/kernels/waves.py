@@ -73,6 +73,7 @@ def change_of(
     Returns:
         (bands of the change, rows, cols).
     """
+    fields, places = _around(fields, places)
     if not compiled:
         features = waves.features(image)
         features = torch.cat([features, torch.ones_like(features[:1])])
@@ -89,6 +90,21 @@ def change_of(
         found.numpy(),
     )  # fmt: skip
     return found
+
+
+def _around(fields: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    """The coefficients of the cells around a window, and its places among them.
+
+    A scene may have many more cells than a window sees. Places that are no numbers, outside of what
+    a projection knows, count as the first cell.
+    """
+    places = torch.nan_to_num(places, nan=0.0)
+    corner = torch.zeros_like(places[:, :1, :1])
+    for axis, size in enumerate(fields.shape[2:]):
+        low, high = (int((part - 0.5).clamp(0, size - 1)) for part in places[axis].aminmax())
+        fields = fields.narrow(2 + axis, low, min(high + 2, size) - low)
+        corner[axis] = low
+    return fields, places - corner
 
 
 def _array(tensor: Tensor) -> np.ndarray:

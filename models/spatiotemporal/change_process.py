@@ -71,7 +71,7 @@ class Process:
         """(bands, rows, cols) change.
 
         Args:
-            scaled: (bands, rows, cols) fine image, any value where not known.
+            scaled: (bands, rows, cols) fine image, any finite value where not known.
             known: (rows, cols) bool.
             places: (2, rows, cols), where its pixels lie among the cells that were learnt from.
             compiled: Whether numba may run it.

@@ -93,7 +93,7 @@ class Fsdaf(FusionModel):
             raise nothing_in_common(scene, self._pair)
         fitting = fit_to_cells(scene, classes, count, int(known.sum()))
         if fitting.count < classes.count:
-            fractions = fitting.shares(scene, progress)
+            fractions = fitting.shares(scene, lambda _: None)  # few cells: soon done
         return fitting, fractions
 
     @staticmethod

@@ -189,7 +189,8 @@ def coefficient_fields(
         weights[rows, cols] += weight
     total /= weights.clamp(min=1e-30)
     total[:, -1] -= (views.means.float()[:, None, None] * total[:, wide:-1]).sum(dim=1)
-    errors = (missed / weights.clamp(min=1e-30)).flatten(1)[:, usable].mean(dim=1)
+    fitted = usable & (weights.flatten() > 0)
+    errors = (missed / weights.clamp(min=1e-30)).flatten(1)[:, fitted].mean(dim=1)
     return total, errors
 
 

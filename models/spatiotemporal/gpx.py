@@ -145,7 +145,9 @@ class Gpx(FusionModel):
         raw = self._sample(scene, pair, None)
         spread = 1.4826 * (raw - raw.median(dim=1, keepdim=True).values).abs().median(dim=1).values
         one = min(raw.shape[1] - 1, 1)  # a single pixel has no spread
-        fallback = raw.std(dim=1, correction=one).clamp(min=1e-6)
+        # Of a constant band, rounding is no variation.
+        level = 1e-6 * raw.abs().amax(dim=1)
+        fallback = torch.maximum(raw.std(dim=1, correction=one), level).clamp(min=1e-6)
         spread = torch.where(spread > 1e-3 * fallback, spread, fallback)
         smooth = self._sample(scene, pair, spread)
         middle = smooth.median(dim=1).values
@@ -239,7 +241,9 @@ class Gpx(FusionModel):
         return change / len(pair.members)
 
     def _smooth(self, image: Tensor, known: Tensor, spread: Tensor) -> Tensor:
-        return bilateral(image, known, spread, _BILATERAL_RADIUS, _BILATERAL, self._compiled)
+        # What is learnt from lies on the CPU.
+        compiled = can_compile(self.wanted_backend, image.device)
+        return bilateral(image, known, spread, _BILATERAL_RADIUS, _BILATERAL, compiled)
 
 
 @dataclass(frozen=True)

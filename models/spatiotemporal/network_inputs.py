@@ -52,7 +52,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Learnt:
-    """What was learnt of a pair and the target, for windows at half the resolution.
+    """What was learnt of a pair and the target; all but the process for half the resolution.
 
     Attributes:
         experts: E4 to E6 and the smoothed changes.

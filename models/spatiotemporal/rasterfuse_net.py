@@ -30,9 +30,10 @@ class RasterfuseNet(FusionModel):
     """Fine reference + a change chosen among experts by a network; our own method.
 
     Experts are estimates of the change computed on the scene itself: none, the mean, the coarse
-    one, smoothed ones, and regressions on what the fine image shows. The network tells from all of
-    them how far to believe each in every place, corrects the sum, and tells its own error. Several
-    pairs are weighted by the inverse of the variance so told, of their change and their days.
+    one, smoothed ones, regressions on what the fine image shows, and a Gaussian process. From all
+    of them the network tells how far to believe each in every place, corrects the sum, and tells
+    its own error. Several pairs are weighted by the inverse of the variance so told, of their
+    change and their days.
 
     Shapes and units:
         coarse_target: (bands, rows, cols), coarse image on the fine grid, the fine image's unit.
@@ -46,7 +47,7 @@ class RasterfuseNet(FusionModel):
     """
 
     def prepare(self, scene: SceneReader, progress: Progress) -> None:
-        """Experts of every pair, by one pass over the scene each; the network."""
+        """Experts of every pair, by two passes over the scene each; the network."""
         self._scene = scene
         self._compiled = can_compile(self.wanted_backend, self.device)
         self._learnt: list[Learnt] = []
@@ -69,11 +70,12 @@ class RasterfuseNet(FusionModel):
     def _learn(self, scene: SceneReader, number: int, progress: Progress) -> Learnt:
         pair = reduce_scene(scene, number, lambda done: progress(done / 2), moved=True)
         look, lens = pair.look, lens_of(pair)
+        compiled = can_compile(self.wanted_backend, torch.device("cpu"))  # where scenes are read
 
         def image(tile: Tile) -> tuple[Tensor, Tensor]:
             valid = tile.masks["fine_references"][number].all(dim=0)
             scaled = look.known(tile["fine_references"][number], valid)
-            return lens.planes(scaled, valid, self._compiled), valid
+            return lens.planes(scaled, valid, compiled), valid
 
         seen = scene.observe(
             image, RADIUS, scene.observation(number), lambda done: progress((1 + done) / 2)

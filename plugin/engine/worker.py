@@ -61,6 +61,7 @@ def _let_threads_rest() -> None:
     """
     if sys.platform.startswith("linux"):
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+        os.environ.setdefault("KMP_BLOCKTIME", "1")  # of torch's builds by others
     else:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

@@ -63,6 +63,34 @@ def test_the_compiled_sum_takes_a_single_cell_and_pixels_far_from_all(rng):
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["torch", "numba"])
+def test_a_window_sees_the_cells_around_it_alone(rng, compiled):
+    waves, image = waves_of(rng, 2), image_of(rng, 2, 40, 60)
+    fields = torch.from_numpy(rng.normal(size=(2, 8, 12, 17))).float()
+    places = places_of(40, 60, 4, start=-3)
+    whole = change_of(waves, image, fields, places, compiled)
+    part = np.s_[:, 13:22, 31:45]
+    found = change_of(waves, image[part], fields, places[part], compiled)
+    torch.testing.assert_close(found, whole[part], rtol=0, atol=1e-5)
+    others = fields.clone()
+    others[:, :, :3] = others[:, :, :, :7] = torch.nan
+    torch.testing.assert_close(change_of(waves, image[part], others, places[part], compiled), found)
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["torch", "numba"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_places_that_no_projection_knows_do_no_harm(rng, compiled, value):
+    waves, image = waves_of(rng, 1), image_of(rng, 1)
+    fields = torch.from_numpy(rng.normal(size=(1, 7, 3, 3))).float()
+    places = places_of(9, 11, 4)
+    expected = change_of(waves, image, fields, places, compiled)
+    places[:, 2, 3] = value
+    found = change_of(waves, image, fields, places, compiled)
+    assert torch.isfinite(found).all()
+    expected[:, 2, 3] = found[:, 2, 3]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["torch", "numba"])
 def test_the_smoothed_image_is_the_weighted_mean_that_the_definition_says(rng, compiled):
     image, spread = image_of(rng, 2), torch.tensor([0.5, 2.0])
     known = torch.from_numpy(rng.random((9, 11)) > 0.2)

@@ -165,7 +165,8 @@ def _scene(scene: Scene, centres: np.ndarray, window: Window, task: _Task) -> Tr
 def _cells(scene: Scene, centres: np.ndarray, window: Window, task: _Task) -> CoarseCells:
     """The cells under a window; ``centres`` are those of all."""
     places = np.stack(np.broadcast_arrays(*scene.cells.positions(window)))
-    first = np.floor(places.min(axis=(1, 2))).astype(int).clip(0, centres.shape[1:])
+    most = np.array(centres.shape[1:]) - 1
+    first = np.floor(places.min(axis=(1, 2))).astype(int).clip(0, most)
     last = np.ceil(places.max(axis=(1, 2))).astype(int).clip(first + 1, None)
     part = (slice(None), slice(first[0], last[0]), slice(first[1], last[1]))
     corner = np.array([window.row, window.col])
