@@ -51,7 +51,7 @@ def choose_backend(wanted: str, device: torch.device, notes: list[str]) -> str:
 
 
 def can_compile(wanted: str, device: torch.device) -> bool:
-    """Whether numba runs those kernels of which there are no others but torch's."""
+    """Whether numba runs the kernels ``bilateral`` and ``waves``, else torch, as wanted."""
     return wanted != "torch" and device.type == "cpu" and _has_numba()
 
 

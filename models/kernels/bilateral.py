@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_LEAST = 1e-30  # weight below which nothing was seen
+from .backend import can_compile
+
+LEAST = 1e-30  # weight below which nothing was seen
 
 
 def bilateral(
     image: Tensor, known: Tensor, spread: Tensor, radius: int, widths: tuple[float, float],
-    compiled: bool,
+    wanted: str,
 ) -> Tensor:  # fmt: skip
     """Smooth an image where its bands are alike.
 
@@ -24,7 +26,7 @@ def bilateral(
         spread: (bands,) what counts as a difference of one.
         radius: Of the window in pixels.
         widths: Standard deviations of the weights, in pixels and in ``spread``.
-        compiled: Whether numba runs it.
+        wanted: Back-end, as in a job.
 
     Returns:
         (bands, rows, cols); the border is repeated outwards.
@@ -33,7 +35,7 @@ def bilateral(
     near = -(offsets[:, None].square() + offsets.square()) / (2 * widths[0] ** 2)
     unlike = -1 / (2 * widths[1] ** 2 * len(image))
     scaled = image / spread[:, None, None]
-    if not compiled:
+    if not can_compile(wanted, image.device):
         return _eager(image, scaled, known, near, unlike)
     from .bilateral_numba import bilateral_kernel
 
@@ -59,4 +61,4 @@ def _eager(image: Tensor, scaled: Tensor, known: Tensor, near: Tensor, unlike: f
             weight = torch.exp(unlike * apart + near[dy, dx]) * there[-1:]
             weights += weight
             total += weight * there[:bands]
-    return torch.where(weights > _LEAST, total / weights.clamp(min=_LEAST), image)
+    return torch.where(weights > LEAST, total / weights.clamp(min=LEAST), image)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-_LEAST = np.float32(1e-30)  # weight below which nothing was seen
+from .bilateral import LEAST
+
+_LEAST = np.float32(LEAST)
 
 
 @numba.njit(cache=True)

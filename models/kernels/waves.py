@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..spatiotemporal.cells import to_fine
+from .backend import can_compile
 
 FARTHEST = 4.0  # standard deviations of a whitened band
 
@@ -57,9 +58,7 @@ class Waves:
         return Waves(*(getattr(self, name).to(device) for name in self.__annotations__))
 
 
-def change_of(
-    waves: Waves, image: Tensor, fields: Tensor, places: Tensor, compiled: bool
-) -> Tensor:
+def change_of(waves: Waves, image: Tensor, fields: Tensor, places: Tensor, wanted: str) -> Tensor:
     """The sums.
 
     Args:
@@ -68,13 +67,13 @@ def change_of(
         fields: (bands of the change, features + 1, cell_rows, cell_cols) coefficients.
         places: (2, rows, cols), row and column of every pixel among the cells, as of
             ``SceneReader.cell_positions``.
-        compiled: Whether numba runs it.
+        wanted: Back-end, as in a job.
 
     Returns:
         (bands of the change, rows, cols).
     """
     fields, places = _around(fields, places)
-    if not compiled:
+    if not can_compile(wanted, image.device):
         features = waves.features(image)
         features = torch.cat([features, torch.ones_like(features[:1])])
         return torch.stack([(to_fine(f, places, "bilinear") * features).sum(dim=0) for f in fields])

@@ -7,7 +7,9 @@ import math
 import numba
 import numpy as np
 
-_FARTHEST = np.float32(4.0)
+from .waves import FARTHEST
+
+_FARTHEST = np.float32(FARTHEST)
 _TURN = np.float32(2 * math.pi)
 # Of the sine's series; up to a quarter of a turn the terms left out stay below 6e-8.
 _SERIES = tuple(np.float32((-1) ** k / math.factorial(2 * k + 1)) for k in range(6))

@@ -14,17 +14,23 @@ from torch import Tensor
 
 from ..kernels.bilateral import bilateral
 from ..kernels.waves import Waves, change_of
+from .change_model import filled
 from .filter_bank import weighted_mean
-from .gaussian_process import PRIOR_MEAN, Views, coefficient_fields, random_waves
+from .gaussian_process import (
+    FEWEST,
+    MISMATCH,
+    PRIOR_MEAN,
+    Views,
+    coefficient_fields,
+    random_waves,
+    shrinkage,
+    whitening_of,
+)
 from .reduced_pair import ReducedPair
 
 RADIUS = 2  # fine pixels around a pixel that are looked at
 _WIDTHS = 1.25, 0.5  # of the smoothing, in pixels and in robust standard deviations
 _WAVES, _LENGTH = 48, 1.0
-_MISMATCH = 0.5  # share of the reference's own mismatch that counts as noise
-_FEW = 4.0  # cells at which the pattern of change is half believed
-_LEAST = 6  # cells; with fewer, nothing but the mean is told
-_LEAST_SHARE = 2e-3  # of the largest component's variance
 _TINY = 1e-6
 
 
@@ -40,13 +46,13 @@ class Lens:
     spread: Tensor
     waves: Waves
 
-    def smooth(self, scaled: Tensor, known: Tensor, compiled: bool) -> Tensor:
+    def smooth(self, scaled: Tensor, known: Tensor, wanted: str) -> Tensor:
         """(bands, rows, cols) scaled bands without the noise of single pixels."""
-        return bilateral(scaled, known, self.spread, RADIUS, _WIDTHS, compiled)
+        return bilateral(scaled, known, self.spread, RADIUS, _WIDTHS, wanted)
 
-    def planes(self, scaled: Tensor, known: Tensor, compiled: bool) -> Tensor:
+    def planes(self, scaled: Tensor, known: Tensor, wanted: str) -> Tensor:
         """(features + bands, rows, cols) what the cells are to see: features and bands."""
-        return torch.cat([self.waves.features(self.smooth(scaled, known, compiled)), scaled])
+        return torch.cat([self.waves.features(self.smooth(scaled, known, wanted)), scaled])
 
     def to(self, device: torch.device) -> Lens:
         """The same on another device."""
@@ -67,17 +73,17 @@ class Process:
     fields: Tensor
     foretold: Tensor
 
-    def at(self, scaled: Tensor, known: Tensor, places: Tensor, compiled: bool) -> Tensor:
+    def at(self, scaled: Tensor, known: Tensor, places: Tensor, wanted: str) -> Tensor:
         """(bands, rows, cols) change.
 
         Args:
             scaled: (bands, rows, cols) fine image, any finite value where not known.
             known: (rows, cols) bool.
             places: (2, rows, cols), where its pixels lie among the cells that were learnt from.
-            compiled: Whether numba may run it.
+            wanted: Back-end, as in a job.
         """
-        smooth = self.lens.smooth(scaled, known, compiled)
-        return change_of(self.lens.waves, smooth, self.fields, places, compiled)
+        smooth = self.lens.smooth(scaled, known, wanted)
+        return change_of(self.lens.waves, smooth, self.fields, places, wanted)
 
     def to(self, device: torch.device) -> Process:
         """The same on another device."""
@@ -87,17 +93,14 @@ class Process:
 def lens_of(pair: ReducedPair) -> Lens:
     """The features for a pair."""
     bands = len(pair.fine)
-    known = torch.isfinite(pair.fine).all(dim=0, keepdim=True)
-    weight = known.to(pair.fine)
-    flat = pair.fine.where(known, 0.0).flatten(1).double()
+    fine, weight = filled(pair.fine)
+    flat = fine.flatten(1).double()
     covariance = flat @ flat.T / weight.sum().clamp(min=1)
     # Pixels vary more than the blocks that they were averaged to; much of that is noise.
-    inside = weighted_mean(pair.variance.where(known, 0.0), weight).flatten().double()
+    inside = weighted_mean(pair.variance.where(weight > 0, 0.0), weight).flatten().double()
     covariance += torch.diag(0.5 * inside)
-    sizes, vectors = torch.linalg.eigh(covariance)
-    sizes = sizes.clamp(min=max(float(sizes.max()) * _LEAST_SHARE, _TINY))
-    whitening = (vectors / sizes.sqrt()).T.float()
-    waves = Waves(torch.zeros(bands), whitening, *random_waves(bands, _WAVES, _LENGTH, seed=0))
+    random = random_waves(bands, _WAVES, _LENGTH, seed=0)
+    waves = Waves(torch.zeros(bands), whitening_of(covariance), *random)
     return Lens(pair.look.spread, waves)
 
 
@@ -120,15 +123,15 @@ def learn_process(lens: Lens, seen: Tensor, change: Tensor, reference: Tensor) -
     if cells:
         mean = change[:, usable].mean(dim=1)
         fields[:, -1] += mean[:, None, None].float()
-    if cells < _LEAST:
+    if cells < FEWEST:  # nothing but the mean is told
         return Process(lens, fields, torch.zeros(bands))
     off = (coarse - fine)[:, usable]
     off = off[:, torch.isfinite(off).all(dim=0)]
-    noise = _MISMATCH * off.var(dim=1) if off.shape[1] > 1 else torch.zeros(bands).double()
+    noise = MISMATCH * off.var(dim=1) if off.shape[1] > 1 else torch.zeros(bands).double()
     # With this much noise in the prior, single precision is enough.
     views = Views.of(values.float(), bands, usable, shape)
     goal = (change - mean[:, None]).where(usable, torch.nan).float()
-    found, missed = coefficient_fields(views, shape, goal, noise, PRIOR_MEAN)
+    found, missed = coefficient_fields(views, shape, goal, noise, [PRIOR_MEAN] * bands)
     foretold = 1 - missed / goal[:, usable].square().mean(dim=1).clamp(min=_TINY)
-    fields += cells / (cells + _FEW) * found
+    fields += shrinkage(cells) * found
     return Process(lens, fields, foretold.float().clamp(-1, 1))

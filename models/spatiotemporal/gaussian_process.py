@@ -12,7 +12,7 @@ vary smoothly over the cells: those are what a fit gives.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +23,10 @@ from torch import Tensor
 PRIOR_MEAN = torch.tensor([-3.0, -1.0, -3.0, 1.5, -1.5, 0.2, -2.5], dtype=torch.float64)
 _PRIOR_SPREAD = torch.tensor([2.0, 2.0, 2.0, 0.5, 2.0, 0.4, 2.0], dtype=torch.float64)
 _CONSTANT = 4.0
+FEWEST = 6  # cells that anything can be learnt from
+MISMATCH = 0.5  # share of the reference's own mismatch with the fine image that counts as noise
+_FEW = 4.0  # cells at which the pattern of change is half believed
+_LEAST_SHARE, _LEAST = 2e-3, 1e-6  # of the largest component's variance; of a variance
 _WHOLE = 30  # cells across up to which a scene is fitted in one go
 _BLOCK, _MARGIN = 8, 3  # cells of a block's core and around it; larger systems gain little
 
@@ -61,6 +65,21 @@ class Views:
     def take(self, cells: Tensor) -> Views:
         """Some of the cells."""
         return Views(self.linear[cells], self.fourier[cells], self.means, self.places[cells])
+
+
+def shrinkage(cells: int) -> float:
+    """How far the pattern of change is believed: little in a scene of few cells."""
+    return cells / (cells + _FEW)
+
+
+def whitening_of(covariance: Tensor) -> Tensor:
+    """(bands, bands) float32 that gives bands of a covariance, float64, a variance of 1 each.
+
+    Components that hardly vary are not blown up to that.
+    """
+    sizes, vectors = torch.linalg.eigh(covariance)
+    sizes = sizes.clamp(min=max(float(sizes.max()) * _LEAST_SHARE, _LEAST))
+    return (vectors / sizes.sqrt()).T.float()
 
 
 def random_waves(bands: int, count: int, length: float, seed: int) -> tuple[Tensor, Tensor]:
@@ -149,7 +168,7 @@ def _kernel(log: Tensor, parts: tuple[Tensor, Tensor, Tensor]) -> Tensor:
 
 
 def coefficient_fields(
-    views: Views, shape: tuple[int, int], values: Tensor, noise: Tensor, log: Tensor
+    views: Views, shape: tuple[int, int], values: Tensor, noise: Tensor, logs: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
     """Fit in overlapping blocks of cells and evaluate the coefficients at every cell.
 
@@ -159,7 +178,7 @@ def coefficient_fields(
         values: (bands, cells) what to explain, without its mean; NaN where missing, in all bands
             alike.
         noise: (bands,) least noise variance, in units of the values squared.
-        log: (7,) hyperparameters.
+        logs: (7,) hyperparameters of every band.
 
     Returns:
         (bands, linear + features + 1, rows, cols) float32: for each z, for each Fourier feature
@@ -179,7 +198,7 @@ def coefficient_fields(
         if len(data) < 2:
             continue
         known = usable[inside].reshape(weight.shape)
-        fields, off = _fit(views.take(data), values[:, data], noise, log, views.places[inside])
+        fields, off = _fit(views.take(data), values[:, data], noise, logs, views.places[inside])
         total[:, :, rows, cols] += weight * fields.permute(0, 2, 1).reshape(
             bands, width, *weight.shape
         )
@@ -195,7 +214,7 @@ def coefficient_fields(
 
 
 def _fit(
-    views: Views, values: Tensor, noise: Tensor, log: Tensor, places: Tensor
+    views: Views, values: Tensor, noise: Tensor, logs: Sequence[Tensor], places: Tensor
 ) -> tuple[Tensor, Tensor]:
     """From the cells of one block.
 
@@ -203,26 +222,35 @@ def _fit(
         (bands, places, linear + features + 1) coefficients, and (bands, cells) by how much each
         cell is missed when it is told from the others (Rasmussen & Williams, 5.12).
     """
+    parts, squared = _parts(views, views), torch.cdist(places, views.places).square()
     scale = values.square().mean(dim=1).clamp(min=1e-24)
-    covariance = _kernel(log, _parts(views, views))
-    diagonal = log[6].exp() + noise / scale + 1e-6
-    eye = torch.eye(len(views.linear)).to(values)
-    a1, a2, a3, length, a4, reach = log[:6].exp()
-    squared = torch.cdist(places, views.places).square()
-    near = a3 * torch.exp(-squared / (2 * length.square()))
-    far = a4 * torch.exp(-squared / (2 * reach.square()))
-    features = torch.cat([views.linear, views.fourier], dim=1)
-    strengths = torch.cat([a1.expand(views.linear.shape[1]), a2.expand(views.fourier.shape[1])])
+    features, eye = torch.cat([views.linear, views.fourier], dim=1), torch.eye(len(views.linear))
+    eye, known = eye.to(values), None
     fields, off = [], []
-    for band, own in zip(values, diagonal):
-        factor = torch.linalg.cholesky(covariance + own * eye)
+    for band, own, log in zip(values, noise / scale, logs):
+        if log is not known:  # bands may share theirs
+            known, covariance, reach = log, _kernel(log, parts), _reach(log, views, squared)
+        strengths, near, far = reach
+        factor = torch.linalg.cholesky(covariance + (log[6].exp() + own + 1e-6) * eye)
         inverse = torch.linalg.solve_triangular(factor, eye, upper=False)
         alpha = inverse.T @ (inverse @ band[:, None])
         weighted = features * alpha
-        varying = strengths.to(features) * weighted.sum(dim=0) + near @ weighted
+        varying = strengths * weighted.sum(dim=0) + near @ weighted
         fields.append(torch.cat([varying, far @ alpha + _CONSTANT * alpha.sum()], dim=1))
         off.append(alpha[:, 0] / inverse.square().sum(dim=0))
     return torch.stack(fields), torch.stack(off)
+
+
+def _reach(log: Tensor, views: Views, squared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """How far cells count at places, of which (places, cells) squared distances are given.
+
+    Returns:
+        (features,) everywhere, (places, cells) for features nearby, and for what needs none.
+    """
+    a1, a2, a3, length, a4, reach = log[:6].exp()
+    strengths = torch.cat([a1.expand(views.linear.shape[1]), a2.expand(views.fourier.shape[1])])
+    near = a3 * torch.exp(-squared / (2 * length.square()))
+    return strengths.to(squared), near, a4 * torch.exp(-squared / (2 * reach.square()))
 
 
 def _blocks(shape: tuple[int, int]) -> Iterator[tuple[slice, slice, Tensor]]:

@@ -13,11 +13,15 @@ from ..kernels.backend import can_compile
 from ..kernels.bilateral import bilateral
 from ..kernels.waves import Waves, change_of
 from .gaussian_process import (
+    FEWEST,
+    MISMATCH,
     PRIOR_MEAN,
     Views,
     coefficient_fields,
     learn_hyperparameters,
     random_waves,
+    shrinkage,
+    whitening_of,
 )
 from .statistics import fine_statistics
 
@@ -25,10 +29,7 @@ _FEATURES = 96
 _MEMBERS = ((1.0, 1.0, 0), (2.0, 0.85, 1))  # feature length, share of the PSF width, seed
 _BILATERAL_RADIUS, _BILATERAL = 4, (2.5, 0.5)  # in pixels and robust standard deviations
 _SMOOTH_SHARE = 0.25  # of the smoothed reference in the result
-_FEW = 4.0  # cells at which the pattern of change is half believed
-_NOISE_SHARE = 0.5  # of the reference's own mismatch that counts as noise
 _LEARN_CELLS = 500
-_FEWEST = 6
 _SAMPLE, _STRIDE = 500_000, 4  # pixels to size a change by; of those each fourth row and column
 _MARGIN = 0.25  # a result may leave the range of the inputs by this share of it
 
@@ -80,8 +81,7 @@ class Gpx(FusionModel):
     def prepare(self, scene: SceneReader, progress: Progress) -> None:
         """Observation model, features and Gaussian processes of every pair."""
         self._scene = scene
-        self._compiled = can_compile(self.wanted_backend, self.device)
-        self.backend = "numba" if self._compiled else "torch"
+        self.backend = "numba" if can_compile(self.wanted_backend, self.device) else "torch"
         self._stats = fine_statistics(scene).to(self.device)
         self._pairs = []
         for number in range(scene.pairs):
@@ -98,13 +98,13 @@ class Gpx(FusionModel):
         change = scene.cell_samples("coarse_target") - scene.cell_samples(f"coarse {number + 1}")
         spread, middle, whitening = self._whitening(scene, number)
         known = torch.isfinite(change).all(dim=0)
-        if int(known.sum()) < _FEWEST:
+        if int(known.sum()) < FEWEST:
             raise InputError(
                 f"Only {int(known.sum())} coarse cells have data in both images of the change; "
-                f"GPX needs at least {_FEWEST}. Choose a larger extent."
+                f"GPX needs at least {FEWEST}. Choose a larger extent."
             )
         mean = change[:, known].mean(dim=1)
-        shrink = _shrinkage(int(known.sum()))
+        shrink = shrinkage(int(known.sum()))
         members: list[_Member] = []
         logs: list[Tensor] | None = None
         for order, (length, share, seed) in enumerate(_MEMBERS):
@@ -153,11 +153,8 @@ class Gpx(FusionModel):
         middle = smooth.median(dim=1).values
         # Bands may be in different units; none may vanish beside another.
         scaled = (smooth / spread[:, None]).double()
-        values, vectors = torch.linalg.eigh(
-            torch.cov(scaled, correction=one).reshape(len(scaled), -1)
-        )
-        values = values.clamp(min=max(float(values.max()) * 2e-3, 1e-18))
-        return spread, middle, (vectors / values.sqrt()).T.float() / spread
+        covariance = torch.cov(scaled, correction=one).reshape(len(scaled), -1)
+        return spread, middle, whitening_of(covariance) / spread
 
     def _sample(self, scene: SceneReader, pair: int, spread: Tensor | None) -> Tensor:
         """(bands, pixels) of the fine reference over the scene, smoothed when a spread is given."""
@@ -186,35 +183,29 @@ class Gpx(FusionModel):
         flat = seen.flatten(1).double()
         fine = flat[-bands:]
         usable = torch.isfinite(ask.change).all(dim=0).flatten() & torch.isfinite(flat[0])
-        if int(usable.sum()) < _FEWEST:
+        if int(usable.sum()) < FEWEST:
             raise InputError(
                 f"Only {int(usable.sum())} coarse cells have data in all images; GPX needs at "
-                f"least {_FEWEST}. Choose a larger extent."
+                f"least {FEWEST}. Choose a larger extent."
             )
         views = Views.of(flat[:-bands], bands, usable, shape)
         coarse = ask.scene.cell_samples(f"coarse {ask.pair + 1}").flatten(1).double()
-        logs: list[Tensor] = []
-        fields: list[Tensor] = []
-        for band in range(bands):
-            values = ask.change[band].flatten().double()
-            off = (coarse[band] - fine[band])[usable]
-            noise = _NOISE_SHARE * float(off.var())
-            start = ask.logs[band] if ask.logs else (logs[-1] if logs else PRIOR_MEAN)
-            log = start if ask.logs else self._log(views, values, usable, noise, start)
-            logs.append(log)
-            limit = torch.tensor([noise], dtype=torch.float64)
-            fields.append(coefficient_fields(views, shape, values[None], limit, log)[0])
-        return _Member(waves, torch.cat(fields)), logs
+        values = ask.change.flatten(1).double()
+        noise = MISMATCH * (coarse - fine)[:, usable].var(dim=1)
+        logs = ask.logs or self._logs(views, values, usable, noise)
+        return _Member(waves, coefficient_fields(views, shape, values, noise, logs)[0]), logs
 
-    def _log(
-        self, views: Views, values: Tensor, usable: Tensor, noise: float, start: Tensor
-    ) -> Tensor:
+    def _logs(self, views: Views, values: Tensor, usable: Tensor, noise: Tensor) -> list[Tensor]:
+        """Hyperparameters of every band; each begins with those of the one before."""
         if self.parameters["quality"] == "fast":
-            return PRIOR_MEAN
+            return [PRIOR_MEAN] * len(values)
         cells = usable.nonzero()[:, 0]
         order = torch.randperm(len(cells), generator=torch.Generator().manual_seed(0))
         some = cells[order[:_LEARN_CELLS].sort().values]
-        return learn_hyperparameters(views.take(some), values[some], noise, start)
+        few, logs = views.take(some), [PRIOR_MEAN]
+        for band, least in zip(values[:, some], noise.tolist()):
+            logs.append(learn_hyperparameters(few, band, least, logs[-1]))
+        return logs[1:]
 
     # --- fusing -------------------------------------------------------------------------------
 
@@ -237,13 +228,12 @@ class Gpx(FusionModel):
         """(bands, rows, cols): change beyond the mean, averaged over the members."""
         change = torch.zeros_like(smooth)
         for member in pair.members:
-            change += change_of(member.waves, smooth, member.fields, places, self._compiled)
+            change += change_of(member.waves, smooth, member.fields, places, self.wanted_backend)
         return change / len(pair.members)
 
     def _smooth(self, image: Tensor, known: Tensor, spread: Tensor) -> Tensor:
-        # What is learnt from lies on the CPU.
-        compiled = can_compile(self.wanted_backend, image.device)
-        return bilateral(image, known, spread, _BILATERAL_RADIUS, _BILATERAL, compiled)
+        wanted = self.wanted_backend
+        return bilateral(image, known, spread, _BILATERAL_RADIUS, _BILATERAL, wanted)
 
 
 @dataclass(frozen=True)
@@ -269,8 +259,3 @@ class _Narrowed:
 
     sigma: float
     shift: tuple[float, float]
-
-
-def _shrinkage(cells: int) -> float:
-    """How far the pattern of change is believed: little in a scene of few cells."""
-    return cells / (cells + _FEW)

@@ -84,16 +84,16 @@ class Learnt:
             self.size.to(device), self.mean.to(device), self.plain.to(device),
         )  # fmt: skip
 
-    def tell(self, fine: Tensor, valid: Tensor, places: Tensor, compiled: bool) -> Tensor:
+    def tell(self, fine: Tensor, valid: Tensor, places: Tensor, wanted: str) -> Tensor:
         """(bands, rows, cols) change of a window that the process tells, in standard deviations.
 
         Args:
             fine: (bands, rows, cols) fine reference in its own unit.
             valid: (rows, cols) bool, where it is known.
             places: (2, rows, cols), where its pixels lie among the cells that were learnt from.
-            compiled: Whether numba may run it.
+            wanted: Back-end, as in a job.
         """
-        return self.process.at(self.experts.look.known(fine, valid), valid, places, compiled)
+        return self.process.at(self.experts.look.known(fine, valid), valid, places, wanted)
 
     def at(
         self, fine: Tensor, valid: Tensor, change: Tensor, told: Tensor, row: int, col: int

@@ -13,7 +13,6 @@ from torch.nn import functional
 
 from ..base import FusionModel, Progress, SceneReader, Tile
 from ..errors import ModelFileError
-from ..kernels.backend import can_compile
 from ..model_file import read_model_card
 from ..network_runtime import Run, layout, runner
 from ..weights import load_weights
@@ -49,7 +48,6 @@ class RasterfuseNet(FusionModel):
     def prepare(self, scene: SceneReader, progress: Progress) -> None:
         """Experts of every pair, by two passes over the scene each; the network."""
         self._scene = scene
-        self._compiled = can_compile(self.wanted_backend, self.device)
         self._learnt: list[Learnt] = []
         for number in range(scene.pairs):
 
@@ -70,12 +68,11 @@ class RasterfuseNet(FusionModel):
     def _learn(self, scene: SceneReader, number: int, progress: Progress) -> Learnt:
         pair = reduce_scene(scene, number, lambda done: progress(done / 2), moved=True)
         look, lens = pair.look, lens_of(pair)
-        compiled = can_compile(self.wanted_backend, torch.device("cpu"))  # where scenes are read
 
         def image(tile: Tile) -> tuple[Tensor, Tensor]:
             valid = tile.masks["fine_references"][number].all(dim=0)
             scaled = look.known(tile["fine_references"][number], valid)
-            return lens.planes(scaled, valid, compiled), valid
+            return lens.planes(scaled, valid, self.wanted_backend), valid
 
         seen = scene.observe(
             image, RADIUS, scene.observation(number), lambda done: progress((1 + done) / 2)
@@ -121,11 +118,12 @@ class RasterfuseNet(FusionModel):
         seen = tile.masks["coarse_target"] & tile.masks["coarse_references"][number]
         shift = self._scene.observation(number).shift
         places = self._scene.cell_positions(tile, shift).to(self.device)
+        told = learnt.tell(fine, valid, places, self.wanted_backend)
         planes, scalars = learnt.at(
             functional.pad(fine, around),
             functional.pad(valid, around),
             functional.pad(coarse.where(seen, torch.nan), around, value=torch.nan),
-            functional.pad(learnt.tell(fine, valid, places, self._compiled), around),
+            functional.pad(told, around),
             tile.row - top,
             tile.col - left,
         )
@@ -158,9 +156,7 @@ def load_network(path: str) -> GatedNetwork:
     settings: Mapping[str, Any] = read_model_card(path).network
     try:
         tensors = {name: tensor.float() for name, tensor in load_weights(path).items()}
-        _check_sizes(settings, tensors)
-        network = GatedNetwork(**settings)
-        network.load_state_dict(tensors)
+        network = _network(settings, tensors)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ModelFileError(
             "The weights do not fit the network of this RasterFuse. Get the model file anew, or "
@@ -174,8 +170,8 @@ def load_network(path: str) -> GatedNetwork:
     return network
 
 
-def _check_sizes(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Refuse settings of another network than the tensors', before it takes its memory.
+def _network(settings: Mapping[str, Any], tensors: dict[str, Tensor]) -> GatedNetwork:
+    """A network of those tensors; settings of another one are refused before it takes memory.
 
     Raises:
         ValueError: There are fewer tensors than blocks.
@@ -185,4 +181,6 @@ def _check_sizes(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
         if settings.get(key, 0) > len(tensors):
             raise ValueError(f"{key} is {settings[key]}, but there are {len(tensors)} tensors.")
     with torch.device("meta"):  # has sizes, but no memory
-        GatedNetwork(**settings).load_state_dict(tensors, assign=True)
+        network = GatedNetwork(**settings)
+    network.load_state_dict(tensors, assign=True)
+    return network

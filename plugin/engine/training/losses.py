@@ -47,11 +47,15 @@ def usual_error(batch: Batch) -> Tensor:
     answer, those where nothing changed would count most, and the network would expect that.
     """
     count = batch.known.sum(dim=(1, 2)).clamp(min=1)
-    answers = doubled(experts(batch.planes)[:, [EXPERTS.index(name) for name in _USUAL]])
-    off = (answers - batch.change[:, None]) * batch.known[:, None]
+    off = (_answers(batch.planes, _USUAL) - batch.change[:, None]) * batch.known[:, None]
     return (off.square().sum(dim=(2, 3)) / count[:, None]).sqrt().amin(dim=1)
 
 
 def trivial_answers(planes: Tensor) -> Tensor:
     """(samples, trivial answers, rows, cols) as TRIVIAL names them."""
-    return doubled(experts(planes)[:, [EXPERTS.index(name) for name in TRIVIAL]])
+    return _answers(planes, TRIVIAL)
+
+
+def _answers(planes: Tensor, names: tuple[str, ...]) -> Tensor:
+    """(samples, names, rows, cols) what those experts answer."""
+    return doubled(experts(planes)[:, [EXPERTS.index(name) for name in names]])

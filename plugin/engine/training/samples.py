@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....models.kernels.backend import can_compile
 from ....models.spatiotemporal.change_process import learn_process, lens_of
 from ....models.spatiotemporal.gated_network import ALIGNED
 from ....models.spatiotemporal.network_inputs import Learnt, learn
@@ -18,7 +17,6 @@ from ..observation import FineView, Observation, estimate
 from ..simulate_training import TrainingScene
 
 LEAST_SIDE = 16  # fine pixels along a side of what can be learnt from
-_COMPILED = can_compile("auto", torch.device("cpu"))
 _compiled_code = Lock()  # several threads make samples; numba may not bear two at once
 _LEAST_KNOWN = 0.1  # share of a scene's pixels that must be known in all images
 
@@ -73,9 +71,9 @@ def samples_of(scene: TrainingScene) -> list[Sample]:
     """The samples of a scene: one for every reference pair that knows enough; maybe none."""
     cells = scene.cells
     pairs = [(scene.fine_reference, scene.coarse_reference, cells.reference)]
-    second = scene.fine_second, scene.coarse_second, cells.second
-    if second[0] is not None and second[1] is not None and second[2] is not None:
-        pairs.append((second[0], second[1], second[2]))
+    fine, coarse, own = scene.fine_second, scene.coarse_second, cells.second
+    if fine is not None and coarse is not None and own is not None:
+        pairs.append((fine, coarse, own))
     found = (_sample(scene, *pair) for pair in pairs)
     return [sample for sample in found if sample is not None]
 
@@ -94,7 +92,7 @@ def _sample(
     learnt, shift = _learn(images, valid, scene.ratio)
     places = images.places - torch.tensor(shift).to(images.places)[:, None, None] / scene.ratio
     with _compiled_code:
-        told = learnt.tell(images.fine, valid, places, _COMPILED)
+        told = learnt.tell(images.fine, valid, places, "auto")
     planes, scalars = learnt.at(images.fine, valid, change, told, 0, 0)
     truth = (images.truth - images.fine) / learnt.scale[:, None, None]
     truth = truth.where(known, 0.0).clamp(-100, 100)
@@ -126,7 +124,7 @@ def _learn(images: _Images, valid: Tensor, ratio: float) -> tuple[Learnt, tuple[
     pair = reduce_images(images.fine, images.before, images.after, ratio, side)
     lens, scale = lens_of(pair), pair.look.scale[:, None, None]
     with _compiled_code:
-        planes = lens.planes(pair.look.known(images.fine, valid), valid, _COMPILED)
+        planes = lens.planes(pair.look.known(images.fine, valid), valid, "auto")
     down, across = (part + by for part, by in zip(images.centres, found.shift))
     inside = (down > 0) & (down < rows) & (across > 0) & (across < cols)
     view = FineView(planes.where(valid, torch.nan), ratio)
