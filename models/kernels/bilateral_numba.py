@@ -22,7 +22,7 @@ def _load(scaled, known, row, line, usable):  # type: ignore[no-untyped-def]
             line[band, at] = scaled[band, row, col]
 
 
-@numba.njit(parallel=True, nogil=True, cache=True, fastmath={"contract", "nsz", "reassoc"})
+@numba.njit(parallel=True, nogil=True, cache=True, fastmath={"contract", "nsz"})
 def bilateral_kernel(scaled, known, near, unlike, found):  # type: ignore[no-untyped-def]
     """See ``bilateral.bilateral``; the last array, (bands, rows, cols), is filled in, scaled.
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ..spatiotemporal.cells import to_fine
 from .backend import can_compile
@@ -77,15 +78,16 @@ def change_of(waves: Waves, image: Tensor, fields: Tensor, places: Tensor, wante
         features = waves.features(image)
         features = torch.cat([features, torch.ones_like(features[:1])])
         return torch.stack([(to_fine(f, places, "bilinear") * features).sum(dim=0) for f in fields])
-    from .waves_numba import change_kernel
+    from .waves_numba import LANES, change_kernel
 
     found = image.new_empty(len(fields), *image.shape[1:])
     turn = 2 * math.pi
     offset = -waves.whitening @ waves.middle
     whitening = torch.cat([waves.whitening, offset[:, None]], dim=1)
+    fields = functional.pad(fields.permute(2, 3, 0, 1), (0, -fields.shape[1] % LANES))
     change_kernel(
         _array(image), _array(whitening), _array(waves.frequencies.T / turn),
-        _array(waves.phases / turn), _array(fields.permute(2, 3, 0, 1)), _array(places),
+        _array(waves.phases / turn), _array(fields), _array(places),
         found.numpy(),
     )  # fmt: skip
     return found
