@@ -58,6 +58,15 @@ class Tile:
             raise ValueError("The tile has no roles.")
         return valid
 
+    def part(self, rows: slice, cols: slice) -> Tile:
+        """Some rows and columns of it, counted from its first pixel."""
+        return Tile(
+            {role: array[..., rows, cols] for role, array in self.arrays.items()},
+            {role: mask[..., rows, cols] for role, mask in self.masks.items()},
+            self.row + rows.start,
+            self.col + cols.start,
+        )
+
     def to(self, device: torch.device) -> Tile:
         """The same tile on another device."""
         return Tile(

@@ -18,7 +18,7 @@ from typing import Any
 from rasterfuse.plugin.engine import training
 from rasterfuse.plugin.training_job import TrainingJob
 
-SEED, STEPS, PATCH, BATCH = 1, 4500, 80, 24
+SEED, STEPS, PATCH, BATCH = 1, 7000, 80, 24
 LOOKED_AT = (
     "Trained on simulated scenes only; no pixel of a real image. BOREAS 2001 was looked at while "
     "the ranges of the simulator, the loss, the learning rate of the gates, the experts, the "

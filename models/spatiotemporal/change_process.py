@@ -1,8 +1,7 @@
 """The coarse change explained by waves over the fine bands, with coefficients that vary by place.
 
-What GPX does, made cheap for a network that corrects it: one set of fewer waves, and strengths that
-are its prior's instead of learnt on each scene. Images are in standard deviations of the fine
-reference.
+What GPX does, made cheap for a network that corrects it: one set of fewer waves, and strengths of
+which the best of a few is taken. Images are in standard deviations of the fine reference.
 """
 
 from __future__ import annotations
@@ -11,17 +10,19 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ..kernels.bilateral import bilateral
 from ..kernels.waves import Waves, change_of
+from .cells import to_fine
 from .change_model import filled
 from .filter_bank import weighted_mean
 from .gaussian_process import (
     FEWEST,
     MISMATCH,
-    PRIOR_MEAN,
     Views,
     coefficient_fields,
+    likely_hyperparameters,
     random_waves,
     shrinkage,
     whitening_of,
@@ -29,7 +30,7 @@ from .gaussian_process import (
 from .reduced_pair import ReducedPair
 
 RADIUS = 2  # fine pixels around a pixel that are looked at
-_WIDTHS = 1.25, 0.5  # of the smoothing, in pixels and in robust standard deviations
+_WIDTHS = 1.0, 0.4  # of the smoothing, in pixels and in robust standard deviations
 _WAVES, _LENGTH = 48, 1.0
 _TINY = 1e-6
 
@@ -66,11 +67,14 @@ class Process:
     Attributes:
         lens: How the fine image is seen.
         fields: (bands, features + 1, cell_rows, cell_cols).
+        missed: (2, bands, cell_rows, cell_cols) by how much cells are above what is told of them
+            when they are left out, and how far off cells around are; 0 where not known.
         foretold: (bands,) share of the change's variance that cells left out are told, up to 1.
     """
 
     lens: Lens
     fields: Tensor
+    missed: Tensor
     foretold: Tensor
 
     def at(self, scaled: Tensor, known: Tensor, places: Tensor, wanted: str) -> Tensor:
@@ -85,9 +89,18 @@ class Process:
         smooth = self.lens.smooth(scaled, known, wanted)
         return change_of(self.lens.waves, smooth, self.fields, places, wanted)
 
+    def missed_at(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Twice (bands, rows, cols), what ``missed`` has at those places."""
+        few = torch.nan_to_num(places, nan=0.0)
+        one, other = (to_fine(part, few, "bilinear") for part in self.missed)
+        return one, other
+
     def to(self, device: torch.device) -> Process:
         """The same on another device."""
-        return Process(self.lens.to(device), self.fields.to(device), self.foretold.to(device))
+        return Process(
+            self.lens.to(device), self.fields.to(device), self.missed.to(device),
+            self.foretold.to(device),
+        )  # fmt: skip
 
 
 def lens_of(pair: ReducedPair) -> Lens:
@@ -120,18 +133,32 @@ def learn_process(lens: Lens, seen: Tensor, change: Tensor, reference: Tensor) -
     usable = torch.isfinite(change).all(dim=0) & torch.isfinite(seen).all(dim=0).flatten()
     cells = int(usable.sum())
     fields = torch.zeros(bands, lens.waves.count + 1, *shape)
+    nothing = torch.zeros(2, bands, *shape)
     if cells:
         mean = change[:, usable].mean(dim=1)
         fields[:, -1] += mean[:, None, None].float()
     if cells < FEWEST:  # nothing but the mean is told
-        return Process(lens, fields, torch.zeros(bands))
+        return Process(lens, fields, nothing, torch.zeros(bands))
     off = (coarse - fine)[:, usable]
     off = off[:, torch.isfinite(off).all(dim=0)]
     noise = MISMATCH * off.var(dim=1) if off.shape[1] > 1 else torch.zeros(bands).double()
     # With this much noise in the prior, single precision is enough.
     views = Views.of(values.float(), bands, usable, shape)
     goal = (change - mean[:, None]).where(usable, torch.nan).float()
-    found, missed = coefficient_fields(views, shape, goal, noise, [PRIOR_MEAN] * bands)
-    foretold = 1 - missed / goal[:, usable].square().mean(dim=1).clamp(min=_TINY)
+    logs = likely_hyperparameters(views, shape, goal, noise)
+    found, missed = coefficient_fields(views, shape, goal, noise, logs)
     fields += shrinkage(cells) * found
-    return Process(lens, fields, foretold.float().clamp(-1, 1))
+    known = torch.isfinite(missed[0])
+    before = goal[:, known.flatten()].square().mean(dim=1).clamp(min=_TINY)
+    foretold = 1 - missed[:, known].square().mean(dim=1) / before
+    return Process(lens, fields, _with_surroundings(missed), foretold.clamp(-1, 1))
+
+
+def _with_surroundings(missed: Tensor) -> Tensor:
+    """(2, bands, rows, cols) the same without NaN, and the root mean square of 3 x 3 cells."""
+    known = torch.isfinite(missed).float()
+    filled = missed.nan_to_num(0.0)
+    squares, share = (
+        functional.avg_pool2d(part, 3, stride=1, padding=1) for part in (filled.square(), known)
+    )
+    return torch.stack([filled, (squares / share.clamp(min=1e-6)).sqrt()])

@@ -17,7 +17,7 @@ ALIGNED = 4  # fine pixels to which a window must be aligned in the scene
 HALO = 42  # fine pixels that a pixel's answer depends on, at most, from the planes
 QUIETEST, LOUDEST = -8.0, 2.0  # logarithms of the variance
 
-_LINEAR = ("mismatch", "wide mismatch")
+_LINEAR = ("mismatch", "wide mismatch", "missed")
 _TRUST = 1.5  # of an untrained network in D2, before the softmax over all experts
 _QUICK = 4.0  # by which the gates learn faster than the other layers
 

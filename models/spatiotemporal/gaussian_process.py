@@ -23,8 +23,12 @@ from torch import Tensor
 PRIOR_MEAN = torch.tensor([-3.0, -1.0, -3.0, 1.5, -1.5, 0.2, -2.5], dtype=torch.float64)
 _PRIOR_SPREAD = torch.tensor([2.0, 2.0, 2.0, 0.5, 2.0, 0.4, 2.0], dtype=torch.float64)
 _CONSTANT = 4.0
+# Logarithms of the noise and of a4 that are tried where the prior's mean is not taken as it is.
+_NOISES, _RESTS = (0.0, -1.5, -3.0, -4.5, -6.0), (-1.5, 0.0)
+_TRIED = 16  # blocks that they are tried on
 FEWEST = 6  # cells that anything can be learnt from
 MISMATCH = 0.5  # share of the reference's own mismatch with the fine image that counts as noise
+_RAREST = 1e-4  # quantile beyond which no frequency lies
 _FEW = 4.0  # cells at which the pattern of change is half believed
 _LEAST_SHARE, _LEAST = 2e-3, 1e-6  # of the largest component's variance; of a variance
 _WHOLE = 30  # cells across up to which a scene is fitted in one go
@@ -85,18 +89,22 @@ def whitening_of(covariance: Tensor) -> Tensor:
 def random_waves(bands: int, count: int, length: float, seed: int) -> tuple[Tensor, Tensor]:
     """(count, bands) frequencies and (count,) phases of random Fourier features.
 
+    They come from a Sobol sequence: spread more evenly, fewer do.
+
     Args:
         bands: Of the image.
         count: Of the waves.
         length: Of the Gaussian kernel that they stand for, in standard deviations of three bands.
         seed: Of the draw.
 
-    Source: Rahimi & Recht (2007), "Random features for large-scale kernel machines".
+    Source: Rahimi & Recht (2007), "Random features for large-scale kernel machines"; Avron,
+    Sindhwani, Yang & Mahoney (2016), "Quasi-Monte Carlo feature maps for shift-invariant kernels".
     """
-    generator = torch.Generator().manual_seed(seed)
-    frequencies = torch.randn(count, bands, generator=generator) / length
-    phases = 2 * math.pi * torch.rand(count, generator=generator)
-    return frequencies / math.sqrt(bands / 3), phases
+    drawn = torch.quasirandom.SobolEngine(bands + 1, scramble=True, seed=seed).draw(count)
+    drawn = drawn.double().clamp(_RAREST, 1 - _RAREST)
+    frequencies = math.sqrt(2) * torch.erfinv(2 * drawn[:, :-1] - 1) / length
+    phases = 2 * math.pi * drawn[:, -1]
+    return (frequencies / math.sqrt(bands / 3)).float(), phases.float()
 
 
 def learn_hyperparameters(views: Views, values: Tensor, noise: float, start: Tensor) -> Tensor:
@@ -182,8 +190,8 @@ def coefficient_fields(
 
     Returns:
         (bands, linear + features + 1, rows, cols) float32: for each z, for each Fourier feature
-        with its mean, and the rest that needs no feature; and (bands,) mean square by which cells
-        are missed when they are told from the others of their block.
+        with its mean, and the rest that needs no feature; and (bands, rows, cols) by how much a
+        cell's value is above what the others of its block tell of it, NaN where that is not known.
     """
     bands, wide = len(values), views.linear.shape[1]
     width = wide + views.fourier.shape[1] + 1
@@ -191,26 +199,20 @@ def coefficient_fields(
     missed = torch.zeros(bands, *shape)
     weights = torch.zeros(shape)
     number = torch.arange(shape[0] * shape[1]).reshape(shape)
-    usable = torch.isfinite(values[0]) & torch.isfinite(views.fourier[:, 0])
+    usable = _usable(views, values).reshape(shape)
     for rows, cols, weight in _blocks(shape):
-        inside = number[rows, cols].flatten()
-        data = inside[usable[inside]]
-        if len(data) < 2:
+        inside, known = number[rows, cols], usable[rows, cols]
+        if int(known.sum()) < 2:
             continue
-        known = usable[inside].reshape(weight.shape)
-        fields, off = _fit(views.take(data), values[:, data], noise, logs, views.places[inside])
-        total[:, :, rows, cols] += weight * fields.permute(0, 2, 1).reshape(
-            bands, width, *weight.shape
-        )
-        square = torch.zeros(bands, *weight.shape)
-        square[:, known] = off.square().float()
-        missed[:, rows, cols] += weight * square
+        data, places = inside[known], views.places[inside.flatten()]
+        fields, off = _fit(views.take(data), values[:, data], noise, logs, places)
+        total[:, :, rows, cols] += weight * fields.mT.reshape(bands, width, *weight.shape)
+        missed[:, rows, cols] += weight * _spread(off.float(), known)
         weights[rows, cols] += weight
     total /= weights.clamp(min=1e-30)
     total[:, -1] -= (views.means.float()[:, None, None] * total[:, wide:-1]).sum(dim=1)
-    fitted = usable & (weights.flatten() > 0)
-    errors = (missed / weights.clamp(min=1e-30)).flatten(1)[:, fitted].mean(dim=1)
-    return total, errors
+    known = usable & (weights > 0)
+    return total, (missed / weights).where(known, torch.nan)
 
 
 def _fit(
@@ -251,6 +253,66 @@ def _reach(log: Tensor, views: Views, squared: Tensor) -> tuple[Tensor, Tensor, 
     strengths = torch.cat([a1.expand(views.linear.shape[1]), a2.expand(views.fourier.shape[1])])
     near = a3 * torch.exp(-squared / (2 * length.square()))
     return strengths.to(squared), near, a4 * torch.exp(-squared / (2 * reach.square()))
+
+
+def likely_hyperparameters(
+    views: Views, shape: tuple[int, int], values: Tensor, noise: Tensor
+) -> list[Tensor]:
+    """(7,) hyperparameters of every band: the prior's, with the best noise and a4 of a few.
+
+    Best is what tells cells best from the others of their block, over some blocks.
+
+    Args: as of ``coefficient_fields``.
+    """
+    number = torch.arange(shape[0] * shape[1]).reshape(shape)
+    usable = _usable(views, values).reshape(shape)
+    blocks = list(_blocks(shape))
+    missed = torch.zeros(len(values), len(_RESTS) * len(_NOISES), dtype=torch.float64)
+    for block in torch.randperm(len(blocks), generator=torch.Generator().manual_seed(0))[:_TRIED]:
+        rows, cols, _ = blocks[int(block)]
+        data = number[rows, cols][usable[rows, cols]]
+        if len(data) > 1:
+            missed += _missed(views.take(data), values[:, data], noise)
+    tried = [_with(rest, level) for rest in _RESTS for level in _NOISES]
+    return [tried[int(best)] for best in missed.argmin(dim=1)]
+
+
+def _with(rest: float, noise: float) -> Tensor:
+    """(7,) the prior's hyperparameters with another a4 and noise."""
+    log = PRIOR_MEAN.clone()
+    log[4], log[6] = rest, noise
+    return log
+
+
+def _missed(views: Views, values: Tensor, noise: Tensor) -> Tensor:
+    """(bands, pairs of a4 and noise) sums of squares by which cells of a block are missed.
+
+    One decomposition serves all bands and noises.
+    """
+    parts = _parts(views, views)
+    scale = values.square().mean(dim=1).clamp(min=1e-24)
+    levels = torch.tensor(_NOISES, dtype=torch.float64).exp() + (noise / scale)[:, None] + 1e-6
+    found = []
+    for rest in _RESTS:
+        covariance = _kernel(_with(rest, 0.0), parts).double()
+        sizes, vectors = torch.linalg.eigh(covariance)
+        inverse = 1 / (sizes.clamp(min=0) + levels[:, :, None])  # (bands, noises, cells)
+        alpha = inverse * (values.double() @ vectors)[:, None]
+        off = (alpha @ vectors.T) / (inverse @ vectors.square().T)
+        found.append(off.square().sum(dim=2))
+    return torch.cat(found, dim=1)
+
+
+def _usable(views: Views, values: Tensor) -> Tensor:
+    """(cells,) bool, those that can be learnt from."""
+    return torch.isfinite(values[0]) & torch.isfinite(views.fourier[:, 0])
+
+
+def _spread(values: Tensor, usable: Tensor) -> Tensor:
+    """(bands, rows, cols) values of the usable cells of a block; 0 elsewhere."""
+    found = values.new_zeros(len(values), *usable.shape)
+    found[:, usable] = values
+    return found
 
 
 def _blocks(shape: tuple[int, int]) -> Iterator[tuple[slice, slice, Tensor]]:

@@ -27,18 +27,18 @@ CHANNELS = (
     *(f"fine {number}" for number in range(4)),
     *(f"detail of the process {number}" for number in range(4)),
     "component 1", "component 2", *EXPERTS[:-2],
-    "D2", "mismatch", "wide mismatch", "texture", "known",
+    "D2", "mismatch", "wide mismatch", "missed", "usual miss", "texture", "known",
 )  # fmt: skip
 SCALARS = (*_SCALARS, "foretold by the process")
 PLACE = {name: number for number, name in enumerate(CHANNELS)}
 # What turns round when the whole problem, images and change, is taken negative.
 SIGNED = tuple(
     number for number, name in enumerate(CHANNELS)
-    if name not in ("component 1", "component 2", "texture", "known")
+    if name not in ("component 1", "component 2", "usual miss", "texture", "known")
 )  # fmt: skip
 SIGNED_SCALAR = SCALARS.index("mean")
 # What is in standard deviations, as the images are.
-_MEASURED = (*SIGNED, PLACE["texture"])
+_MEASURED = (*SIGNED, PLACE["usual miss"], PLACE["texture"])
 _MEASURED_SCALARS = tuple(SCALARS.index(name) for name in ("size", "mean"))
 
 _MEAN = slice(SCALARS.index("mean"), SCALARS.index("mean") + 1)
@@ -84,20 +84,10 @@ class Learnt:
             self.size.to(device), self.mean.to(device), self.plain.to(device),
         )  # fmt: skip
 
-    def tell(self, fine: Tensor, valid: Tensor, places: Tensor, wanted: str) -> Tensor:
-        """(bands, rows, cols) change of a window that the process tells, in standard deviations.
-
-        Args:
-            fine: (bands, rows, cols) fine reference in its own unit.
-            valid: (rows, cols) bool, where it is known.
-            places: (2, rows, cols), where its pixels lie among the cells that were learnt from.
-            wanted: Back-end, as in a job.
-        """
-        return self.process.at(self.experts.look.known(fine, valid), valid, places, wanted)
-
     def at(
-        self, fine: Tensor, valid: Tensor, change: Tensor, told: Tensor, row: int, col: int
-    ) -> tuple[Tensor, Tensor]:
+        self, fine: Tensor, valid: Tensor, change: Tensor, places: Tensor, row: int, col: int,
+        wanted: str,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """What a network sees of a window.
 
         Args:
@@ -105,9 +95,10 @@ class Learnt:
             valid: (rows, cols) bool, where the fine reference is known.
             change: (bands, rows, cols) coarse target less coarse reference on the fine grid, NaN
                 where hidden.
-            told: (bands, rows, cols) change that ``tell`` tells.
+            places: (2, rows, cols), where its pixels lie among the cells that were learnt from.
             row: Of the window's first pixel in the scene, even; may be negative, as ``col`` may.
             col: Likewise.
+            wanted: Back-end, as in a job.
 
         Returns:
             Planes (bands, channels, rows / 2, cols / 2) and scalars (bands, scalars).
@@ -117,9 +108,16 @@ class Learnt:
         share = functional.avg_pool2d(known, 2)
         half = functional.avg_pool2d(scaled * known, 2) / share.clamp(min=0.25)
         raw = functional.avg_pool2d(change, 2)  # NaN where one of four is
-        mean = functional.avg_pool2d(told, 2)
         found = self.experts.at(half, raw, row // 2, col // 2)
-        found |= {"process": mean, "known": share, "mean": self.experts.scalars[:, _MEAN, None]}
+        told = self.process.at(scaled, valid, places, wanted)
+        # Of hidden pixels the process tells nothing.
+        mean = functional.avg_pool2d(told * known, 2) / share.clamp(min=0.25)
+        mean = torch.where(share > 0, mean, found["D2"])
+        missed, usual = self.process.missed_at(functional.avg_pool2d(places, 2))
+        found |= {
+            "process": mean, "missed": missed, "usual miss": usual, "known": share,
+            "mean": self.experts.scalars[:, _MEAN, None],
+        }  # fmt: skip
         planes = fine.new_empty(len(fine), len(CHANNELS), *mean.shape[1:])
         detail = (told - doubled(mean[None])[0]) * known
         for first, image in ((0, scaled), (4, detail)):

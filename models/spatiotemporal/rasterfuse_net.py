@@ -94,6 +94,18 @@ class RasterfuseNet(FusionModel):
         return self.fuse_with_error(tile)[0]
 
     def fuse_with_error(self, tile: Tile) -> tuple[Tensor, Tensor]:
+        """Both are NaN beyond the scene, where a halo reaches: nothing is computed there."""
+        shape = tile["coarse_target"].shape
+        rows, cols = (
+            slice(max(-first, 0), min(size - first, length))
+            for first, size, length in zip((tile.row, tile.col), self._scene.shape, shape[1:])
+        )
+        fused, error = torch.full((2, *shape), torch.nan, device=self.device)
+        fused[:, rows, cols], error[:, rows, cols] = self._fused(tile.part(rows, cols))
+        return fused, error
+
+    def _fused(self, tile: Tile) -> tuple[Tensor, Tensor]:
+        """The fused image and its standard error, of a tile inside the scene."""
         total = weights = torch.zeros((), device=self.device)
         doubt = torch.zeros((), device=self.device)
         for number, learnt in enumerate(self._learnt):
@@ -118,14 +130,14 @@ class RasterfuseNet(FusionModel):
         seen = tile.masks["coarse_target"] & tile.masks["coarse_references"][number]
         shift = self._scene.observation(number).shift
         places = self._scene.cell_positions(tile, shift).to(self.device)
-        told = learnt.tell(fine, valid, places, self.wanted_backend)
         planes, scalars = learnt.at(
             functional.pad(fine, around),
             functional.pad(valid, around),
             functional.pad(coarse.where(seen, torch.nan), around, value=torch.nan),
-            functional.pad(told, around),
+            functional.pad(places[None], around, mode="replicate")[0],
             tile.row - top,
             tile.col - left,
+            self.wanted_backend,
         )
         found = self._run(planes, scalars)[:, :, top : top + rows, left : left + cols]
         scale = learnt.scale[:, None, None]

@@ -147,10 +147,4 @@ def _place(tile: Tile, window: Window) -> tuple[slice, slice]:
 
 def _inside(tile: Tile, window: Window) -> Tile:
     """The part of a tile inside a window."""
-    rows, cols = _place(tile, window)
-    return Tile(
-        {role: array[..., rows, cols] for role, array in tile.arrays.items()},
-        {role: mask[..., rows, cols] for role, mask in tile.masks.items()},
-        window.row,
-        window.col,
-    )
+    return tile.part(*_place(tile, window))

@@ -10,7 +10,13 @@ import torch
 from rasterfuse.models.kernels.bilateral import bilateral
 from rasterfuse.models.kernels.waves import Waves, change_of
 from rasterfuse.models.spatiotemporal.change_process import Lens, learn_process
-from rasterfuse.models.spatiotemporal.gaussian_process import random_waves
+from rasterfuse.models.spatiotemporal.gaussian_process import (
+    PRIOR_MEAN,
+    Views,
+    coefficient_fields,
+    likely_hyperparameters,
+    random_waves,
+)
 
 
 def waves_of(rng, bands, count=5):
@@ -153,6 +159,100 @@ def test_noise_foretells_nothing(rng):
         torch.from_numpy(rng.normal(size=(count, 15, 15))).float() for count in (52, 2, 2)
     )
     assert learn_process(lens, seen, change, coarse).foretold.max() < 0.2
+
+
+def test_a_cell_that_changed_by_itself_is_missed_and_so_are_its_surroundings(rng):
+    cells = 20
+    seen = torch.from_numpy(rng.normal(size=(52, cells, cells))).float()
+    change = 0.01 * torch.from_numpy(rng.normal(size=(2, cells, cells))).float()
+    change[:, 8, 11] += 3.0
+    missed, usual = learn_process(lens_for(2), seen, change, torch.zeros(2, cells, cells)).missed
+    assert (missed[:, 8, 11] > 2.0).all()
+    assert (usual[:, 7:10, 10:13] > 0.5).all()
+    assert usual[:, :5].max() < 0.2
+
+
+def test_of_a_hidden_cell_nothing_is_known_to_be_missed(rng):
+    *_, process = learnt(rng, hidden=np.s_[:, 3, 4])
+    assert process.missed[0, :, 3, 4].abs().max() == 0
+    assert (process.missed[1, :, 3, 4] > 0).all()
+
+
+def test_what_is_missed_lies_where_its_cell_lies(rng):
+    *_, process = learnt(rng)
+    middles = torch.stack(
+        torch.meshgrid(torch.arange(20) + 0.5, torch.arange(20) + 0.5, indexing="ij")
+    )
+    for found, cells in zip(process.missed_at(middles), process.missed):
+        torch.testing.assert_close(found, cells, rtol=0, atol=1e-5)
+    corners = torch.stack(
+        torch.meshgrid(torch.arange(1.0, 20.0), torch.arange(1.0, 20.0), indexing="ij")
+    )
+    found, _ = process.missed_at(corners)
+    missed = process.missed[0]
+    mean = (missed[:, 1:, 1:] + missed[:, :-1, 1:] + missed[:, 1:, :-1] + missed[:, :-1, :-1]) / 4
+    torch.testing.assert_close(found, mean, rtol=0, atol=1e-5)
+
+
+def views_of(rng, side, bands=2, waves=6):
+    seen = torch.from_numpy(rng.normal(size=(bands + waves, side * side)))
+    return Views.of(seen, bands, torch.ones(side * side, dtype=torch.bool), (side, side))
+
+
+def kernel_between(log, one, other):
+    """The definition at the head of the module, entry by entry."""
+    a1, a2, a3, length, a4, reach = (math.exp(value) for value in log[:6])
+    found = np.empty((len(one.linear), len(other.linear)))
+    for i, j in np.ndindex(*found.shape):
+        linear = float(one.linear[i] @ other.linear[j])
+        waves = float(one.fourier[i] @ other.fourier[j])
+        apart = float((one.places[i] - other.places[j]).square().sum())
+        near = a3 * (linear + waves) * math.exp(-apart / (2 * length**2))
+        rest = a4 * math.exp(-apart / (2 * reach**2))
+        found[i, j] = 4 + a1 * linear + a2 * waves + near + rest
+    return found
+
+
+def missed_when_left_out(log, views, values, noise):
+    """Every cell told from all others, by solving for them anew."""
+    scale = np.mean(values**2)
+    covariance = scale * kernel_between(log, views, views)
+    own = (scale * (math.exp(log[6]) + 1e-6) + noise) * np.eye(len(values))
+    found = []
+    for cell in range(len(values)):
+        others = np.arange(len(values)) != cell
+        weights = np.linalg.solve((covariance + own)[np.ix_(others, others)], values[others])
+        found.append(values[cell] - covariance[cell, others] @ weights)
+    return np.array(found)
+
+
+def test_cells_are_missed_by_what_the_others_tell(rng):
+    views, noise = views_of(rng, 5), torch.tensor([0.02, 0.3])
+    values = torch.from_numpy(rng.normal(size=(2, 25)))
+    _, missed = coefficient_fields(views, (5, 5), values, noise, [PRIOR_MEAN] * 2)
+    for band in range(2):
+        expected = missed_when_left_out(
+            PRIOR_MEAN.numpy(), views, values[band].numpy(), float(noise[band])
+        )
+        np.testing.assert_allclose(missed[band].flatten().numpy(), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_the_best_of_the_tried_strengths_tells_left_out_cells_best(rng):
+    views = views_of(rng, 6)
+    clean = views.linear @ torch.tensor([[1.0, -2.0]]).double().T
+    values = torch.stack([clean[:, 0], torch.from_numpy(rng.normal(size=36))])
+    noise = torch.zeros(2)
+    found = likely_hyperparameters(views, (6, 6), values, noise)
+    # What the bands tell alone needs hardly any noise; what nothing tells, much.
+    assert found[0][6] < found[1][6]
+    for log, band in zip(found, values.numpy()):
+        best = np.square(missed_when_left_out(log.numpy(), views, band, 0.0)).sum()
+        for rest in (-1.5, 0.0):
+            for level in (0.0, -3.0, -6.0):
+                other = PRIOR_MEAN.numpy().copy()
+                other[4], other[6] = rest, level
+                off = np.square(missed_when_left_out(other, views, band, 0.0)).sum()
+                assert best <= off * (1 + 1e-6)
 
 
 def test_hidden_cells_are_left_out(rng):

@@ -88,6 +88,21 @@ def test_what_is_hidden_does_not_matter(rng):
     torch.testing.assert_close(other, first)
 
 
+def test_at_the_edge_of_what_is_hidden_the_process_tells_what_is_known(rng):
+    """Means of 2 x 2 pixels are those of the known ones."""
+    fine = np.kron(rng.choice([-1.0, 1.0], (2, SIDE // 2, SIDE // 2)), np.ones((2, 2)))
+    before = np.kron(fine.reshape(2, SIDE // 8, 8, SIDE // 8, 8).mean((2, 4)), np.ones((8, 8)))
+    fine, before = (torch.from_numpy(image).float() for image in (fine, before))
+    hidden = torch.zeros(SIDE, SIDE, dtype=torch.bool)
+    hidden[:, 33:60] = True
+    whole, part = (
+        sample_of(image, before, 1.5 * before).planes[:, CHANNELS.index("process"), :, 16].float()
+        for image in (fine, fine.masked_fill(hidden, torch.nan))
+    )
+    assert whole.std() > 0.3  # half of the fine image's deviation is the change
+    assert (part - whole).square().mean().sqrt() < 0.35 * whole.std()
+
+
 def test_an_untrained_network_mixes_the_experts_and_trusts_the_smoothed_change_most(rng):
     fine, before, after = images(rng)
     sample = sample_of(fine, before, after)

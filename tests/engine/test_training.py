@@ -18,6 +18,7 @@ import torch
 from rasterfuse.models.errors import CancelledError, FusionError, InputError
 from rasterfuse.models.model_file import ModelCard, read_model_card
 from rasterfuse.models.spatiotemporal.gated_network import GatedNetwork
+from rasterfuse.models.spatiotemporal.network_inputs import CHANNELS
 from rasterfuse.models.weights import load_weights, save_model
 from rasterfuse.plugin.engine import training
 from rasterfuse.plugin.engine.simulate_training import draw_scene
@@ -206,6 +207,35 @@ class Faulty:
 @pytest.fixture(scope="module")
 def samples():
     return samples_of(draw_scene(np.random.default_rng(5), 128, ratio=(4, 8)))
+
+
+def turned(scene):
+    """A quarter turn of the fine grid; the cells stay as they are."""
+
+    def turn(image):
+        return np.ascontiguousarray(np.rot90(image, axes=(1, 2)))
+
+    rows, cols = scene.cells.centres
+    cells = replace(
+        scene.cells,
+        centres=np.stack([len(scene.fine_reference[0]) - cols, rows]),
+        places=turn(scene.cells.places),
+    )
+    images = ("fine_reference", "fine_target", "coarse_reference", "coarse_target")
+    return replace(scene, cells=cells, **{name: turn(getattr(scene, name)) for name in images})
+
+
+def test_a_turned_scene_gives_the_turned_sample():
+    """Though the coarse image is shifted: cells may lie along other axes than pixels."""
+    scene = draw_scene(
+        np.random.default_rng(5), 128, ratio=(8, 8), bands=(3, 3), second=0, turned=0, clouded=0,
+        common_shift=(0.3, 0.3), date_shift=(0, 0),
+    )  # fmt: skip
+    [straight], [other] = samples_of(scene), samples_of(turned(scene))
+    for name in ("process", "missed", "D2"):
+        number = CHANNELS.index(name)
+        expected = torch.rot90(straight.planes[:, number].float(), dims=(1, 2))
+        assert (other.planes[:, number].float() - expected).abs().max() < 0.01, name
 
 
 def trainer(samples, step, fault, batch=4):

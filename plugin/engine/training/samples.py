@@ -90,13 +90,18 @@ def _sample(
     if float((known & torch.isfinite(change).all(dim=0)).float().mean()) < _LEAST_KNOWN:
         return None
     learnt, shift = _learn(images, valid, scene.ratio)
-    places = images.places - torch.tensor(shift).to(images.places)[:, None, None] / scene.ratio
+    places = _moved(images.places, shift)
     with _compiled_code:
-        told = learnt.tell(images.fine, valid, places, "auto")
-    planes, scalars = learnt.at(images.fine, valid, change, told, 0, 0)
+        planes, scalars = learnt.at(images.fine, valid, change, places, 0, 0, "auto")
     truth = (images.truth - images.fine) / learnt.scale[:, None, None]
     truth = truth.where(known, 0.0).clamp(-100, 100)
     return Sample(planes.half(), scalars, truth.half(), known, learnt.scale)
+
+
+def _moved(places: Tensor, shift: tuple[float, float]) -> Tensor:
+    """Where pixels lie among cells moved by a shift in fine pixels, along the fine image's axes."""
+    down, across = torch.gradient(places, dim=(1, 2))
+    return places - shift[0] * down - shift[1] * across
 
 
 def _images(
