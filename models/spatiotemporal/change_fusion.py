@@ -10,11 +10,10 @@ from torch import Tensor
 from ..base import FusionModel, Progress, SceneReader, Tile
 from .change_model import Bank, bank_of
 from .fine_look import FineLook
-from .pairs import images_of, nothing_in_common
+from .pairs import notes_on_cells
 from .reduced_pair import ReducedPair, reduce_scene
 
 _SAMPLE, _STRIDE = 500_000, 4  # pixels to size a change by; of those each fourth row and column
-_FEW = 6  # coarse cells: with less, hardly more than the mean change is found
 _LEAST = 1e-6  # standard deviations: the smallest change that still counts
 
 
@@ -58,21 +57,12 @@ class ChangeFusion(FusionModel):
                 progress((number + done) / scene.pairs)
 
             pair = reduce_scene(scene, number, part, moved=True, classes=self.classes)
+            self.notes += notes_on_cells(pair.cells, scene, number)
             bank = bank_of(pair)
-            self._check(bank.cells, scene, number)
             self._pairs.append((pair.look.to(self.device), self.learn(bank, pair).to(self.device)))
         self._weights = [torch.ones_like(look.scale) for look, _ in self._pairs]
         if scene.pairs > 1:
             self._weights = [1 / self._size(scene, number) for number in range(scene.pairs)]
-
-    def _check(self, cells: float, scene: SceneReader, pair: int) -> None:
-        if not cells:
-            raise nothing_in_common(scene, pair)
-        if cells < _FEW:
-            self.notes.append(
-                f"Only {cells:.2g} coarse cells have data in {images_of(scene, pair)} alike, "
-                "too few to learn much more from than the mean change."
-            )
 
     def _size(self, scene: SceneReader, number: int) -> Tensor:
         """(bands,) root mean square of a pair's change over a sample of fine pixels."""

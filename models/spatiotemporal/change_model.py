@@ -35,6 +35,7 @@ class Bank:
         mean: (bands, 1, 1) mean change.
         view: (bands, rows, cols) the fine image as cells see it.
         quiet: (bands, rows, cols) the change with less noise.
+        cells: How many coarse pixels' worth of the scene is known in all images.
     """
 
     ratio: float
@@ -46,16 +47,12 @@ class Bank:
     mean: Tensor
     view: Tensor
     quiet: Tensor
+    cells: float
 
     @property
     def both(self) -> Tensor:
         """(1, rows, cols), 1 where fine image and change are known."""
         return self.fine_known * self.change_known
-
-    @property
-    def cells(self) -> float:
-        """How many coarse pixels' worth of the scene is known in all images."""
-        return float(self.both.sum()) * (self.step / self.ratio) ** 2
 
     def pixels(self, sigma: float) -> float:
         """A width in reduced pixels from one in coarse pixels."""
@@ -82,6 +79,7 @@ def bank_of(pair: ReducedPair) -> Bank:
     return Bank(
         pair.ratio, pair.step, fine, fine_known, change, change_known, mean,
         smooth(fine, fine_known, VIEW * cell), smooth(change, change_known, NOISE * cell),
+        pair.cells,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from .change_process import Process
 from .experts import SCALARS as _SCALARS
 from .experts import Experts, experts_of
 from .filter_bank import Map
-from .reduced_pair import ReducedPair
+from .reduced_pair import FEW_CELLS, ReducedPair
 
 # Answers that the network can choose from. All but the last two are given as differences from D2.
 EXPERTS = ("change", "D1", "D3", "mean", "E4", "E5", "E6", "process", "D2", "no change")
@@ -45,7 +45,6 @@ _MEAN = slice(SCALARS.index("mean"), SCALARS.index("mean") + 1)
 _DIFFERENT = slice(PLACE[EXPERTS[0]], PLACE[EXPERTS[0]] + len(EXPERTS) - 2)
 _LARGE = 4.0  # standard deviations: a change of this size is not that much larger than the image
 _SAME = 1e-3  # of its mean: a change that varies less is the same everywhere
-_FEW = 6  # coarse cells
 _MOST = 12.0  # standard deviations beyond which no difference is seen
 _T = TypeVar("_T")
 
@@ -145,7 +144,7 @@ def learn(pair: ReducedPair, process: Process) -> Learnt:
     plain = pair.look.flat | (varied <= _SAME * mean.abs())
     return Learnt(
         _thinned(experts_of(pair)), process, (size / _LARGE).clamp(min=1.0), size, mean,
-        plain | (bank.cells < _FEW),
+        plain | (pair.cells < FEW_CELLS),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..base import SceneReader
 from ..errors import InputError
+from .reduced_pair import FEW_CELLS
 
 
 def by_nearness(days: tuple[float, ...], pairs: int) -> list[int]:
@@ -43,3 +44,19 @@ def nothing_in_common(scene: SceneReader, pair: int) -> InputError:
         f"No coarse cells have data in {images_of(scene, pair)} alike, so no change can be learnt. "
         "Choose a larger extent or clearer images."
     )
+
+
+def notes_on_cells(cells: float, scene: SceneReader, pair: int) -> list[str]:
+    """For the report: a sentence where few cells are known in all images of a change.
+
+    Raises:
+        InputError: None is.
+    """
+    if not cells:
+        raise nothing_in_common(scene, pair)
+    if cells >= FEW_CELLS:
+        return []
+    return [
+        f"Only {cells:.2g} coarse cells have data in {images_of(scene, pair)} alike, too few to "
+        "learn much more from than the mean change."
+    ]

@@ -19,7 +19,7 @@ from ..weights import load_weights
 from .change_process import RADIUS, learn_process, lens_of
 from .gated_network import ALIGNED, GatedNetwork
 from .network_inputs import Learnt, learn
-from .pairs import nearness
+from .pairs import nearness, notes_on_cells
 from .reduced_pair import reduce_scene
 
 _LEAST = 0.02  # standard deviations: a smaller change than this is none
@@ -40,6 +40,7 @@ class RasterfuseNet(FusionModel):
         result: (bands, rows, cols); NaN where every fine reference has nodata.
 
     Raises:
+        InputError: The coarse images of a pair are nowhere known where its fine one is.
         ModelFileError: The weights are damaged or of another network.
 
     Source: this project.
@@ -67,6 +68,7 @@ class RasterfuseNet(FusionModel):
 
     def _learn(self, scene: SceneReader, number: int, progress: Progress) -> Learnt:
         pair = reduce_scene(scene, number, lambda done: progress(done / 2), moved=True)
+        self.notes += notes_on_cells(pair.cells, scene, number)
         look, lens = pair.look, lens_of(pair)
 
         def image(tile: Tile) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from ..base import Progress, SceneReader, Tile
 from .filter_bank import block_means
 from .fine_look import CLASSES, FineLook, look_at
 
+FEW_CELLS = 6  # coarse cells: with less, hardly more than the mean change is found
 _MOST = 2_000_000  # reduced pixels; of larger scenes they span more fine pixels
 _SAMPLE = 1_000_000  # fine pixels that are looked at for the figures of the fine image
 
@@ -44,6 +45,12 @@ class ReducedPair:
     def change(self) -> Tensor:
         """(bands, rows, cols): coarse target less coarse reference."""
         return self.coarse_target - self.coarse_reference
+
+    @property
+    def cells(self) -> float:
+        """How many coarse pixels' worth of the scene is known in all images."""
+        known = torch.isfinite(self.fine).all(dim=0) & torch.isfinite(self.change).all(dim=0)
+        return float(known.sum()) * (self.step / self.ratio) ** 2
 
 
 def block_side(ratio: float, shape: tuple[int, int]) -> int:
@@ -148,6 +155,7 @@ def _along(image: Tensor, dim: int, way: float) -> Tensor:
     before = at.floor().long()
     shape = (1, -1, 1) if dim == 1 else (1, 1, -1)
     part = (at - before).to(image.dtype).reshape(shape)
-    after = (before + 1).clamp(max=size - 1)
+    # Nothing of the next one where none of it counts: it may be NaN.
+    after = at.ceil().long()
     there = torch.lerp(image.index_select(dim, before), image.index_select(dim, after), part)
     return there.masked_fill(bare.reshape(shape), torch.nan)

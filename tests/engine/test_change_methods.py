@@ -17,6 +17,7 @@ CELLS = 24
 SIDE = RATIO * CELLS
 METHODS = ["change_regression", "change_unmixing"]
 every_method = pytest.mark.parametrize("model", METHODS)
+with_the_network = pytest.mark.parametrize("model", [*METHODS, "rasterfuse_net"])
 
 
 def coarse(image, ratio=RATIO):
@@ -151,7 +152,7 @@ def test_coarse_images_that_lie_off_are_moved(rasters, rng, model):
     assert error(crooked[inner], truth[inner]) < 1.5 * error(straight[inner], truth[inner])
 
 
-@every_method
+@with_the_network
 def test_few_cells_are_told(rasters, rng, model):
     fine = rng.random((2, 2 * RATIO, 2 * RATIO))
     before = coarse(fine)
@@ -160,7 +161,7 @@ def test_few_cells_are_told(rasters, rng, model):
     np.testing.assert_allclose(found, fine + 1, atol=1e-4)
 
 
-@every_method
+@with_the_network
 def test_without_a_common_cell_there_is_a_sentence(rasters, rng, model):
     fine, truth = land(rng)
     before, after = coarse(fine), coarse(truth)

@@ -58,6 +58,18 @@ def test_one_coarse_pixel_covers_everything(rasters, model):
         np.testing.assert_allclose(result, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("model", ["change_regression", "change_unmixing", "rasterfuse_net"])
+def test_a_cell_over_a_single_pixel_tells_the_change_of_all(rasters, model):
+    fine, coarse = (
+        Affine.translation(5e5, 5.3e6) @ Affine.scale(*size) for size in ((10, -10), (8, -12))
+    )
+    result, report = rasters.fuse(
+        level_scene(rasters, load_cards()[model], (3, 5), fine, (1, 1), coarse)[0]
+    )
+    np.testing.assert_allclose(result, 6.0, rtol=1e-5)
+    assert any("coarse cells have data in" in note for note in report["notes"])
+
+
 places = st.floats(-400, 400)
 
 
