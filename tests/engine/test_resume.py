@@ -204,7 +204,11 @@ def test_two_at_once_do_not_share_a_folder(rasters, job, cache, tmp_path):
     expected = undisturbed(rasters, job)
     process = worker(tmp_path, replace(job, output=str(tmp_path / "first.tif")))
     wait_for(lambda: tiles_in(cache) >= 1)
-    report = pipeline.run(job)
+    process.send_signal(signal.SIGSTOP)  # else it might end before the second one begins
+    try:
+        report = pipeline.run(job)
+    finally:
+        process.send_signal(signal.SIGCONT)
     np.testing.assert_array_equal(stored(job.output), expected[0])
     assert report["resumed"] == 0
     assert "in use by another process" in report["notes"][-1]
