@@ -96,7 +96,9 @@ def _with_torch(network: Network, device: torch.device, reduced: bool) -> Run:
 def _with_openvino(library: Any, network: Network, reduced: bool) -> Run:
     example = torch.zeros(2, network.channels, 32, 32), torch.zeros(2, network.scalars)
     with torch.no_grad():
-        graph = library.convert_model(network, example_input=example)
+        # OpenVINO would trace it with a check that imports a second's worth of modules.
+        traced = torch.jit.trace(network, example, check_trace=False)
+        graph = library.convert_model(traced, example_input=example)
     compiled = library.Core().compile_model(
         graph,
         "CPU",
