@@ -22,11 +22,11 @@ from .gaussian_process import (
     MISMATCH,
     Views,
     coefficient_fields,
-    likely_hyperparameters,
     random_waves,
     shrinkage,
     whitening_of,
 )
+from .process_strengths import likely_hyperparameters
 from .reduced_pair import ReducedPair
 
 RADIUS = 2  # fine pixels around a pixel that are looked at

@@ -18,14 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Prior of the logarithms of a1, a2, a3, l, a4, r and noise: mean and standard deviation. The means
-# were chosen on BOREAS 2001 and on simulated land.
-PRIOR_MEAN = torch.tensor([-3.0, -1.0, -3.0, 1.5, -1.5, 0.2, -2.5], dtype=torch.float64)
-_PRIOR_SPREAD = torch.tensor([2.0, 2.0, 2.0, 0.5, 2.0, 0.4, 2.0], dtype=torch.float64)
-_CONSTANT = 4.0
-# Logarithms of the noise and of a4 that are tried where the prior's mean is not taken as it is.
-_NOISES, _RESTS = (0.0, -1.5, -3.0, -4.5, -6.0), (-1.5, 0.0)
-_TRIED = 16  # blocks that they are tried on
+CONSTANT = 4.0
 FEWEST = 6  # cells that anything can be learnt from
 MISMATCH = 0.5  # share of the reference's own mismatch with the fine image that counts as noise
 _RAREST = 1e-4  # quantile beyond which no frequency lies
@@ -107,72 +100,23 @@ def random_waves(bands: int, count: int, length: float, seed: int) -> tuple[Tens
     return (frequencies / math.sqrt(bands / 3)).float(), phases.float()
 
 
-def learn_hyperparameters(views: Views, values: Tensor, noise: float, start: Tensor) -> Tensor:
-    """The most probable hyperparameters, by a few steps of L-BFGS.
-
-    Args:
-        views: At most some hundred cells.
-        values: (cells,) what to explain, without its mean.
-        noise: Least noise variance, in units of the values squared.
-        start: (7,) where to begin.
-    """
-    scale = values.square().mean().sqrt().clamp(min=1e-12)
-    y, floor = values / scale, noise / scale.square()
-    parts = _parts(views, views)
-    place = start.clone().requires_grad_(True)
-    search = torch.optim.LBFGS(
-        [place], max_iter=12, max_eval=16, history_size=8, line_search_fn="strong_wolfe"
-    )
-
-    def loss() -> Tensor:
-        with torch.no_grad():
-            total, place.grad = _posterior(place, parts, y, floor)
-        return total
-
-    search.step(loss)
-    found = place.detach()
-    return found if torch.isfinite(found).all() else start
-
-
-def _posterior(
-    log: Tensor, parts: tuple[Tensor, Tensor, Tensor], y: Tensor, floor: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Negative log posterior of hyperparameters and its gradient (Rasmussen & Williams, 5.9)."""
-    linear, fourier, squared = parts
-    a1, a2, a3, length, a4, reach, noise = log.exp()
-    local = torch.exp(-squared / (2 * length.square())).mul_(linear + fourier).mul_(a3)
-    spatial = torch.exp(-squared / (2 * reach.square())).mul_(a4)
-    covariance = (a1 * linear).add_(a2 * fourier).add_(local).add_(spatial).add_(_CONSTANT)
-    covariance.diagonal().add_(noise + floor + 1e-6)
-    factor = torch.linalg.cholesky(covariance)
-    alpha = torch.cholesky_solve(y[:, None], factor)
-    off = (log - PRIOR_MEAN) / _PRIOR_SPREAD
-    total = 0.5 * (y @ alpha[:, 0] + off.square().sum()) + factor.diagonal().log().sum()
-    slope = torch.cholesky_inverse(factor).sub_(alpha @ alpha.T).mul_(0.5)
-    gradient = torch.stack([
-        a1 * (slope * linear).sum(),
-        a2 * (slope * fourier).sum(),
-        (slope * local).sum(),
-        (slope * local).mul_(squared).sum() / length.square(),
-        (slope * spatial).sum(),
-        (slope * spatial).mul_(squared).sum() / reach.square(),
-        noise * slope.diagonal().sum(),
-    ])  # fmt: skip
-    return total, gradient + off / _PRIOR_SPREAD
-
-
-def _parts(one: Views, other: Views) -> tuple[Tensor, Tensor, Tensor]:
+def parts_of(one: Views, other: Views) -> tuple[Tensor, Tensor, Tensor]:
+    """Of what the kernel is made, (cells, cells) each: z_i.z_j, f_i.f_j and d^2."""
     linear = one.linear @ other.linear.T
     fourier = one.fourier @ other.fourier.T
     return linear, fourier, torch.cdist(one.places, other.places).square()
 
 
-def _kernel(log: Tensor, parts: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+def kernel_of(log: Tensor, parts: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """(cells, cells) the kernel, of (7,) logarithms of a1, a2, a3, l, a4, r and noise.
+
+    Without the noise.
+    """
     linear, fourier, squared = parts
     a1, a2, a3, length, a4, reach = log[:6].exp()
     near = torch.exp(-squared / (2 * length.square()))
     far = torch.exp(-squared / (2 * reach.square()))
-    return _CONSTANT + a1 * linear + a2 * fourier + a3 * (linear + fourier) * near + a4 * far
+    return CONSTANT + a1 * linear + a2 * fourier + a3 * (linear + fourier) * near + a4 * far
 
 
 def coefficient_fields(
@@ -199,8 +143,8 @@ def coefficient_fields(
     missed = torch.zeros(bands, *shape)
     weights = torch.zeros(shape)
     number = torch.arange(shape[0] * shape[1]).reshape(shape)
-    usable = _usable(views, values).reshape(shape)
-    for rows, cols, weight in _blocks(shape):
+    usable = usable_cells(views, values).reshape(shape)
+    for rows, cols, weight in blocks_of(shape):
         inside, known = number[rows, cols], usable[rows, cols]
         if int(known.sum()) < 2:
             continue
@@ -224,21 +168,21 @@ def _fit(
         (bands, places, linear + features + 1) coefficients, and (bands, cells) by how much each
         cell is missed when it is told from the others (Rasmussen & Williams, 5.12).
     """
-    parts, squared = _parts(views, views), torch.cdist(places, views.places).square()
+    parts, squared = parts_of(views, views), torch.cdist(places, views.places).square()
     scale = values.square().mean(dim=1).clamp(min=1e-24)
     features, eye = torch.cat([views.linear, views.fourier], dim=1), torch.eye(len(views.linear))
     eye, known = eye.to(values), None
     fields, off = [], []
     for band, own, log in zip(values, noise / scale, logs):
         if log is not known:  # bands may share theirs
-            known, covariance, reach = log, _kernel(log, parts), _reach(log, views, squared)
+            known, covariance, reach = log, kernel_of(log, parts), _reach(log, views, squared)
         strengths, near, far = reach
         factor = torch.linalg.cholesky(covariance + (log[6].exp() + own + 1e-6) * eye)
         inverse = torch.linalg.solve_triangular(factor, eye, upper=False)
         alpha = inverse.T @ (inverse @ band[:, None])
         weighted = features * alpha
         varying = strengths * weighted.sum(dim=0) + near @ weighted
-        fields.append(torch.cat([varying, far @ alpha + _CONSTANT * alpha.sum()], dim=1))
+        fields.append(torch.cat([varying, far @ alpha + CONSTANT * alpha.sum()], dim=1))
         off.append(alpha[:, 0] / inverse.square().sum(dim=0))
     return torch.stack(fields), torch.stack(off)
 
@@ -255,55 +199,7 @@ def _reach(log: Tensor, views: Views, squared: Tensor) -> tuple[Tensor, Tensor, 
     return strengths.to(squared), near, a4 * torch.exp(-squared / (2 * reach.square()))
 
 
-def likely_hyperparameters(
-    views: Views, shape: tuple[int, int], values: Tensor, noise: Tensor
-) -> list[Tensor]:
-    """(7,) hyperparameters of every band: the prior's, with the best noise and a4 of a few.
-
-    Best is what tells cells best from the others of their block, over some blocks.
-
-    Args: as of ``coefficient_fields``.
-    """
-    number = torch.arange(shape[0] * shape[1]).reshape(shape)
-    usable = _usable(views, values).reshape(shape)
-    blocks = list(_blocks(shape))
-    missed = torch.zeros(len(values), len(_RESTS) * len(_NOISES), dtype=torch.float64)
-    for block in torch.randperm(len(blocks), generator=torch.Generator().manual_seed(0))[:_TRIED]:
-        rows, cols, _ = blocks[int(block)]
-        data = number[rows, cols][usable[rows, cols]]
-        if len(data) > 1:
-            missed += _missed(views.take(data), values[:, data], noise)
-    tried = [_with(rest, level) for rest in _RESTS for level in _NOISES]
-    return [tried[int(best)] for best in missed.argmin(dim=1)]
-
-
-def _with(rest: float, noise: float) -> Tensor:
-    """(7,) the prior's hyperparameters with another a4 and noise."""
-    log = PRIOR_MEAN.clone()
-    log[4], log[6] = rest, noise
-    return log
-
-
-def _missed(views: Views, values: Tensor, noise: Tensor) -> Tensor:
-    """(bands, pairs of a4 and noise) sums of squares by which cells of a block are missed.
-
-    One decomposition serves all bands and noises.
-    """
-    parts = _parts(views, views)
-    scale = values.square().mean(dim=1).clamp(min=1e-24)
-    levels = torch.tensor(_NOISES, dtype=torch.float64).exp() + (noise / scale)[:, None] + 1e-6
-    found = []
-    for rest in _RESTS:
-        covariance = _kernel(_with(rest, 0.0), parts).double()
-        sizes, vectors = torch.linalg.eigh(covariance)
-        inverse = 1 / (sizes.clamp(min=0) + levels[:, :, None])  # (bands, noises, cells)
-        alpha = inverse * (values.double() @ vectors)[:, None]
-        off = (alpha @ vectors.T) / (inverse @ vectors.square().T)
-        found.append(off.square().sum(dim=2))
-    return torch.cat(found, dim=1)
-
-
-def _usable(views: Views, values: Tensor) -> Tensor:
+def usable_cells(views: Views, values: Tensor) -> Tensor:
     """(cells,) bool, those that can be learnt from."""
     return torch.isfinite(values[0]) & torch.isfinite(views.fourier[:, 0])
 
@@ -315,7 +211,7 @@ def _spread(values: Tensor, usable: Tensor) -> Tensor:
     return found
 
 
-def _blocks(shape: tuple[int, int]) -> Iterator[tuple[slice, slice, Tensor]]:
+def blocks_of(shape: tuple[int, int]) -> Iterator[tuple[slice, slice, Tensor]]:
     """Overlapping blocks of a lattice with weights that fall off towards their borders."""
     for top, bottom in _spans(shape[0]):
         for left, right in _spans(shape[1]):

@@ -15,14 +15,13 @@ from ..kernels.waves import Waves, change_of
 from .gaussian_process import (
     FEWEST,
     MISMATCH,
-    PRIOR_MEAN,
     Views,
     coefficient_fields,
-    learn_hyperparameters,
     random_waves,
     shrinkage,
     whitening_of,
 )
+from .process_strengths import PRIOR_MEAN, learn_hyperparameters
 from .statistics import fine_statistics
 
 _FEATURES = 96

@@ -19,7 +19,8 @@ from .change_process import Process
 from .experts import SCALARS as _SCALARS
 from .experts import Experts, experts_of
 from .filter_bank import Map
-from .reduced_pair import FEW_CELLS, ReducedPair
+from .pairs import FEW_CELLS
+from .reduced_pair import ReducedPair
 
 # Answers that the network can choose from. All but the last two are given as differences from D2.
 EXPERTS = ("change", "D1", "D3", "mean", "E4", "E5", "E6", "process", "D2", "no change")

@@ -1,4 +1,4 @@
-"""How reference pairs count, by their distance in days from the target date; their names."""
+"""Reference pairs: how they count by their days, what to call them, whether they know enough."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from torch import Tensor
 
 from ..base import SceneReader
 from ..errors import InputError
-from .reduced_pair import FEW_CELLS
+
+FEW_CELLS = 6  # coarse cells: with less, hardly more than the mean change is found
 
 
 def by_nearness(days: tuple[float, ...], pairs: int) -> list[int]:

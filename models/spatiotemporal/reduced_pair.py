@@ -12,7 +12,6 @@ from ..base import Progress, SceneReader, Tile
 from .filter_bank import block_means
 from .fine_look import CLASSES, FineLook, look_at
 
-FEW_CELLS = 6  # coarse cells: with less, hardly more than the mean change is found
 _MOST = 2_000_000  # reduced pixels; of larger scenes they span more fine pixels
 _SAMPLE = 1_000_000  # fine pixels that are looked at for the figures of the fine image
 

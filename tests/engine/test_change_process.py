@@ -11,12 +11,11 @@ from rasterfuse.models.kernels.bilateral import bilateral
 from rasterfuse.models.kernels.waves import Waves, change_of
 from rasterfuse.models.spatiotemporal.change_process import Lens, learn_process
 from rasterfuse.models.spatiotemporal.gaussian_process import (
-    PRIOR_MEAN,
     Views,
     coefficient_fields,
-    likely_hyperparameters,
     random_waves,
 )
+from rasterfuse.models.spatiotemporal.process_strengths import PRIOR_MEAN, likely_hyperparameters
 
 
 def waves_of(rng, bands, count=5):

@@ -1,0 +1,122 @@
+"""How strong the terms of a Gaussian process's kernel are: learnt, or the best of a few.
+
+The kernel and its seven hyperparameters are those of ``gaussian_process``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .gaussian_process import CONSTANT, Views, blocks_of, kernel_of, parts_of, usable_cells
+
+# Prior of the logarithms of a1, a2, a3, l, a4, r and noise: mean and standard deviation. The means,
+# and what is tried below, were chosen on BOREAS 2001 and on simulated land.
+PRIOR_MEAN = torch.tensor([-3.0, -1.0, -3.0, 1.5, -1.5, 0.2, -2.5], dtype=torch.float64)
+_PRIOR_SPREAD = torch.tensor([2.0, 2.0, 2.0, 0.5, 2.0, 0.4, 2.0], dtype=torch.float64)
+# Logarithms of the noise and of a4 of which the best are taken.
+_NOISES, _RESTS = (0.0, -1.5, -3.0, -4.5, -6.0), (-1.5, 0.0)
+_TRIED = 16  # blocks that they are tried on
+
+
+def learn_hyperparameters(views: Views, values: Tensor, noise: float, start: Tensor) -> Tensor:
+    """The most probable hyperparameters, by a few steps of L-BFGS.
+
+    Args:
+        views: At most some hundred cells.
+        values: (cells,) what to explain, without its mean.
+        noise: Least noise variance, in units of the values squared.
+        start: (7,) where to begin.
+    """
+    scale = values.square().mean().sqrt().clamp(min=1e-12)
+    y, floor = values / scale, noise / scale.square()
+    parts = parts_of(views, views)
+    place = start.clone().requires_grad_(True)
+    search = torch.optim.LBFGS(
+        [place], max_iter=12, max_eval=16, history_size=8, line_search_fn="strong_wolfe"
+    )
+
+    def loss() -> Tensor:
+        with torch.no_grad():
+            total, place.grad = _posterior(place, parts, y, floor)
+        return total
+
+    search.step(loss)
+    found = place.detach()
+    return found if torch.isfinite(found).all() else start
+
+
+def _posterior(
+    log: Tensor, parts: tuple[Tensor, Tensor, Tensor], y: Tensor, floor: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Negative log posterior of hyperparameters and its gradient (Rasmussen & Williams, 5.9)."""
+    linear, fourier, squared = parts
+    a1, a2, a3, length, a4, reach, noise = log.exp()
+    local = torch.exp(-squared / (2 * length.square())).mul_(linear + fourier).mul_(a3)
+    spatial = torch.exp(-squared / (2 * reach.square())).mul_(a4)
+    covariance = (a1 * linear).add_(a2 * fourier).add_(local).add_(spatial).add_(CONSTANT)
+    covariance.diagonal().add_(noise + floor + 1e-6)
+    factor = torch.linalg.cholesky(covariance)
+    alpha = torch.cholesky_solve(y[:, None], factor)
+    off = (log - PRIOR_MEAN) / _PRIOR_SPREAD
+    total = 0.5 * (y @ alpha[:, 0] + off.square().sum()) + factor.diagonal().log().sum()
+    slope = torch.cholesky_inverse(factor).sub_(alpha @ alpha.T).mul_(0.5)
+    gradient = torch.stack([
+        a1 * (slope * linear).sum(),
+        a2 * (slope * fourier).sum(),
+        (slope * local).sum(),
+        (slope * local).mul_(squared).sum() / length.square(),
+        (slope * spatial).sum(),
+        (slope * spatial).mul_(squared).sum() / reach.square(),
+        noise * slope.diagonal().sum(),
+    ])  # fmt: skip
+    return total, gradient + off / _PRIOR_SPREAD
+
+
+def likely_hyperparameters(
+    views: Views, shape: tuple[int, int], values: Tensor, noise: Tensor
+) -> list[Tensor]:
+    """(7,) hyperparameters of every band: the prior's, with the best noise and a4 of a few.
+
+    Best is what tells cells best from the others of their block, over some blocks (leave-one-out
+    prediction; Rasmussen & Williams, 5.4.2).
+
+    Args: as of ``coefficient_fields``.
+    """
+    number = torch.arange(shape[0] * shape[1]).reshape(shape)
+    usable = usable_cells(views, values).reshape(shape)
+    blocks = list(blocks_of(shape))
+    missed = torch.zeros(len(values), len(_RESTS) * len(_NOISES), dtype=torch.float64)
+    for block in torch.randperm(len(blocks), generator=torch.Generator().manual_seed(0))[:_TRIED]:
+        rows, cols, _ = blocks[int(block)]
+        data = number[rows, cols][usable[rows, cols]]
+        if len(data) > 1:
+            missed += _missed(views.take(data), values[:, data], noise)
+    tried = [_with(rest, level) for rest in _RESTS for level in _NOISES]
+    return [tried[int(best)] for best in missed.argmin(dim=1)]
+
+
+def _with(rest: float, noise: float) -> Tensor:
+    """(7,) the prior's hyperparameters with another a4 and noise."""
+    log = PRIOR_MEAN.clone()
+    log[4], log[6] = rest, noise
+    return log
+
+
+def _missed(views: Views, values: Tensor, noise: Tensor) -> Tensor:
+    """(bands, pairs of a4 and noise) sums of squares by which cells of a block are missed.
+
+    One decomposition serves all bands and noises.
+    """
+    parts = parts_of(views, views)
+    scale = values.square().mean(dim=1).clamp(min=1e-24)
+    levels = torch.tensor(_NOISES, dtype=torch.float64).exp() + (noise / scale)[:, None] + 1e-6
+    found = []
+    for rest in _RESTS:
+        covariance = kernel_of(_with(rest, 0.0), parts).double()
+        sizes, vectors = torch.linalg.eigh(covariance)
+        inverse = 1 / (sizes.clamp(min=0) + levels[:, :, None])  # (bands, noises, cells)
+        alpha = inverse * (values.double() @ vectors)[:, None]
+        off = (alpha @ vectors.T) / (inverse @ vectors.square().T)
+        found.append(off.square().sum(dim=2))
+    return torch.cat(found, dim=1)
