@@ -91,8 +91,8 @@ class Process:
 
     def missed_at(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """Twice (bands, rows, cols), what ``missed`` has at those places."""
-        few = torch.nan_to_num(places, nan=0.0)
-        one, other = (to_fine(part, few, "bilinear") for part in self.missed)
+        places = torch.nan_to_num(places, nan=0.0)
+        one, other = (to_fine(part, places, "bilinear") for part in self.missed)
         return one, other
 
     def to(self, device: torch.device) -> Process:
@@ -142,7 +142,7 @@ def learn_process(lens: Lens, seen: Tensor, change: Tensor, reference: Tensor) -
     off = (coarse - fine)[:, usable]
     off = off[:, torch.isfinite(off).all(dim=0)]
     noise = MISMATCH * off.var(dim=1) if off.shape[1] > 1 else torch.zeros(bands).double()
-    # With this much noise in the prior, single precision is enough.
+    # The least noise that is tried stays above the rounding of single precision.
     views = Views.of(values.float(), bands, usable, shape)
     goal = (change - mean[:, None]).where(usable, torch.nan).float()
     logs = likely_hyperparameters(views, shape, goal, noise)

@@ -145,7 +145,7 @@ def learn(pair: ReducedPair, process: Process) -> Learnt:
     plain = pair.look.flat | (varied <= _SAME * mean.abs())
     return Learnt(
         _thinned(experts_of(pair)), process, (size / _LARGE).clamp(min=1.0), size, mean,
-        plain | (pair.cells < FEW_CELLS),
+        plain | (bank.cells < FEW_CELLS),
     )  # fmt: skip
 
 
