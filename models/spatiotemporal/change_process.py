@@ -1,7 +1,8 @@
 """The coarse change explained by waves over the fine bands, with coefficients that vary by place.
 
 What GPX does, made cheap for a network that corrects it: one set of fewer waves, and strengths of
-which the best of a few is taken. Images are in standard deviations of the fine reference.
+which the best of a few is taken. Patches of the fine image may change beyond what the waves tell.
+Images are in standard deviations of the fine reference.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from .gaussian_process import (
     shrinkage,
     whitening_of,
 )
+from .patches import PatchChange, PatchView
 from .process_strengths import likely_hyperparameters
 from .reduced_pair import ReducedPair
 
@@ -51,9 +53,9 @@ class Lens:
         """(bands, rows, cols) scaled bands without the noise of single pixels."""
         return bilateral(scaled, known, self.spread, RADIUS, _WIDTHS, wanted)
 
-    def planes(self, scaled: Tensor, known: Tensor, wanted: str) -> Tensor:
+    def planes(self, scaled: Tensor, smooth: Tensor) -> Tensor:
         """(features + bands, rows, cols) what the cells are to see: features and bands."""
-        return torch.cat([self.waves.features(self.smooth(scaled, known, wanted)), scaled])
+        return torch.cat([self.waves.features(smooth), scaled])
 
     def to(self, device: torch.device) -> Lens:
         """The same on another device."""
@@ -67,6 +69,7 @@ class Process:
     Attributes:
         lens: How the fine image is seen.
         fields: (bands, features + 1, cell_rows, cell_cols).
+        patches: What patches of the fine image change beyond that; None: nothing.
         missed: (2, bands, cell_rows, cell_cols) by how much cells are above what is told of them
             when they are left out, and how far off cells around are; 0 where not known.
         foretold: (bands,) share of the change's variance that cells left out are told, up to 1.
@@ -74,20 +77,26 @@ class Process:
 
     lens: Lens
     fields: Tensor
+    patches: PatchChange | None
     missed: Tensor
     foretold: Tensor
 
-    def at(self, scaled: Tensor, known: Tensor, places: Tensor, wanted: str) -> Tensor:
-        """(bands, rows, cols) change.
+    def at(
+        self, scaled: Tensor, known: Tensor, places: Tensor, row: int, col: int, wanted: str
+    ) -> Tensor:
+        """(bands, rows, cols) change in a window.
 
         Args:
             scaled: (bands, rows, cols) fine image, any finite value where not known.
             known: (rows, cols) bool.
             places: (2, rows, cols), where its pixels lie among the cells that were learnt from.
+            row: Of the window's first pixel in the scene; may lie outside, as ``col`` may.
+            col: Likewise.
             wanted: Back-end, as in a job.
         """
         smooth = self.lens.smooth(scaled, known, wanted)
-        return change_of(self.lens.waves, smooth, self.fields, places, wanted)
+        change = change_of(self.lens.waves, smooth, self.fields, places, wanted)
+        return change if self.patches is None else change + self.patches.at(smooth, row, col)
 
     def missed_at(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """Twice (bands, rows, cols), what ``missed`` has at those places."""
@@ -98,8 +107,8 @@ class Process:
     def to(self, device: torch.device) -> Process:
         """The same on another device."""
         return Process(
-            self.lens.to(device), self.fields.to(device), self.missed.to(device),
-            self.foretold.to(device),
+            self.lens.to(device), self.fields.to(device), self.patches and self.patches.to(device),
+            self.missed.to(device), self.foretold.to(device),
         )  # fmt: skip
 
 
@@ -117,7 +126,9 @@ def lens_of(pair: ReducedPair) -> Lens:
     return Lens(pair.look.spread, waves)
 
 
-def learn_process(lens: Lens, seen: Tensor, change: Tensor, reference: Tensor) -> Process:
+def learn_process(
+    lens: Lens, seen: Tensor, change: Tensor, reference: Tensor, patches: PatchView
+) -> Process:
     """Explain the change of all cells.
 
     Args:
@@ -126,6 +137,7 @@ def learn_process(lens: Lens, seen: Tensor, change: Tensor, reference: Tensor) -
             where hidden, as below.
         change: (bands, cell_rows, cell_cols) coarse change.
         reference: Likewise, coarse reference.
+        patches: Of the smooth fine image.
     """
     shape, bands = (seen.shape[1], seen.shape[2]), len(change)
     values, fine = seen.flatten(1).double().split([lens.waves.count, bands])
@@ -138,20 +150,22 @@ def learn_process(lens: Lens, seen: Tensor, change: Tensor, reference: Tensor) -
         mean = change[:, usable].mean(dim=1)
         fields[:, -1] += mean[:, None, None].float()
     if cells < FEWEST:  # nothing but the mean is told
-        return Process(lens, fields, nothing, torch.zeros(bands))
+        return Process(lens, fields, None, nothing, torch.zeros(bands))
     off = (coarse - fine)[:, usable]
     off = off[:, torch.isfinite(off).all(dim=0)]
     noise = MISMATCH * off.var(dim=1) if off.shape[1] > 1 else torch.zeros(bands).double()
     # The least noise that is tried stays above the rounding of single precision.
     views = Views.of(values.float(), bands, usable, shape)
     goal = (change - mean[:, None]).where(usable, torch.nan).float()
-    logs = likely_hyperparameters(views, shape, goal, noise)
-    found, missed = coefficient_fields(views, shape, goal, noise, logs)
-    fields += shrinkage(cells) * found
-    known = torch.isfinite(missed[0])
+    logs = likely_hyperparameters(views, shape, goal, noise, patches)
+    fit = coefficient_fields(views, shape, goal, noise, logs, patches)
+    fields += shrinkage(cells) * fit.fields
+    of_patches = PatchChange.of(patches.patches, shrinkage(cells) * fit.patches)
+    known = torch.isfinite(fit.missed[0])
     before = goal[:, known.flatten()].square().mean(dim=1).clamp(min=_TINY)
-    foretold = 1 - missed[:, known].square().mean(dim=1) / before
-    return Process(lens, fields, _with_surroundings(missed), foretold.clamp(-1, 1))
+    foretold = 1 - fit.missed[:, known].square().mean(dim=1) / before
+    missed = _with_surroundings(fit.missed)
+    return Process(lens, fields, of_patches, missed, foretold.clamp(-1, 1))
 
 
 def _with_surroundings(missed: Tensor) -> Tensor:

@@ -3,10 +3,12 @@
 The kernel between cells i and j, in units of the mean square of the values, d in cells:
 
     4 + a1 z_i.z_j + a2 f_i.f_j + a3 (z_i.z_j + f_i.f_j) exp(-d^2 / 2 l^2) + a4 exp(-d^2 / 2 r^2)
+      + a5 s_ij
 
-with z the whitened bands and f random Fourier features as the cells see them. Since the kernel is
-linear in features, the change at a fine pixel is a sum of its own features times coefficients that
-vary smoothly over the cells: those are what a fit gives.
+with z the whitened bands and f random Fourier features as the cells see them, and s, which may be
+left out, what they share of the ``patches`` of the fine image. Since the kernel is linear in
+features and patches, the change at a fine pixel is a sum of its own features times coefficients
+that vary smoothly over the cells, and of what its patch changes: those are what a fit gives.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from .patches import PatchView, Sight
 
 CONSTANT = 4.0
 FEWEST = 6  # cells that anything can be learnt from
@@ -107,21 +111,42 @@ def parts_of(one: Views, other: Views) -> tuple[Tensor, Tensor, Tensor]:
     return linear, fourier, torch.cdist(one.places, other.places).square()
 
 
-def kernel_of(log: Tensor, parts: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+def kernel_of(
+    log: Tensor, parts: tuple[Tensor, Tensor, Tensor], sight: Sight | None = None
+) -> Tensor:
     """(cells, cells) the kernel, of (7,) logarithms of a1, a2, a3, l, a4, r and noise.
 
-    Without the noise.
+    Without the noise. With what the cells see of patches there is an eighth, that of a5.
     """
     linear, fourier, squared = parts
     a1, a2, a3, length, a4, reach = log[:6].exp()
     near = torch.exp(-squared / (2 * length.square()))
     far = torch.exp(-squared / (2 * reach.square()))
-    return CONSTANT + a1 * linear + a2 * fourier + a3 * (linear + fourier) * near + a4 * far
+    kernel = CONSTANT + a1 * linear + a2 * fourier + a3 * (linear + fourier) * near + a4 * far
+    return kernel if sight is None else kernel + log[7].exp() * sight.shared
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit gives.
+
+    Attributes:
+        fields: (bands, linear + features + 1, rows, cols) float32, coefficients at every cell: of
+            each z, of each Fourier feature with its mean, and the rest that needs no feature.
+        missed: (bands, rows, cols) by how much a cell's value is above what the others of its block
+            tell of it, NaN where that is not known.
+        patches: (bands, patches) what each one changes, 0 where no cell sees it.
+    """
+
+    fields: Tensor
+    missed: Tensor
+    patches: Tensor
 
 
 def coefficient_fields(
-    views: Views, shape: tuple[int, int], values: Tensor, noise: Tensor, logs: Sequence[Tensor]
-) -> tuple[Tensor, Tensor]:
+    views: Views, shape: tuple[int, int], values: Tensor, noise: Tensor, logs: Sequence[Tensor],
+    patches: PatchView | None = None,
+) -> Fit:  # fmt: skip
     """Fit in overlapping blocks of cells and evaluate the coefficients at every cell.
 
     Args:
@@ -130,18 +155,15 @@ def coefficient_fields(
         values: (bands, cells) what to explain, without its mean; NaN where missing, in all bands
             alike.
         noise: (bands,) least noise variance, in units of the values squared.
-        logs: (7,) hyperparameters of every band.
-
-    Returns:
-        (bands, linear + features + 1, rows, cols) float32: for each z, for each Fourier feature
-        with its mean, and the rest that needs no feature; and (bands, rows, cols) by how much a
-        cell's value is above what the others of its block tell of it, NaN where that is not known.
+        logs: (7,) hyperparameters of every band; (8,) with patches.
+        patches: Of the fine image, if they are to be told.
     """
     bands, wide = len(values), views.linear.shape[1]
     width = wide + views.fourier.shape[1] + 1
     total = torch.zeros(bands, width, *shape)
     missed = torch.zeros(bands, *shape)
     weights = torch.zeros(shape)
+    told = None if patches is None else _PatchSums(bands, patches)
     number = torch.arange(shape[0] * shape[1]).reshape(shape)
     usable = usable_cells(views, values).reshape(shape)
     for rows, cols, weight in blocks_of(shape):
@@ -149,33 +171,63 @@ def coefficient_fields(
         if int(known.sum()) < 2:
             continue
         data, places = inside[known], views.places[inside.flatten()]
-        fields, off = _fit(views.take(data), values[:, data], noise, logs, places)
+        sight = None if patches is None else patches.of(data)
+        fields, off, alpha = _fit(views.take(data), values[:, data], noise, logs, places, sight)
         total[:, :, rows, cols] += weight * fields.mT.reshape(bands, width, *weight.shape)
         missed[:, rows, cols] += weight * _spread(off.float(), known)
         weights[rows, cols] += weight
+        if told is not None and sight is not None:
+            told.add(sight, alpha, logs, weight[known])
     total /= weights.clamp(min=1e-30)
     total[:, -1] -= (views.means.float()[:, None, None] * total[:, wide:-1]).sum(dim=1)
     known = usable & (weights > 0)
-    return total, (missed / weights).where(known, torch.nan)
+    means = torch.zeros(bands, 0) if told is None else told.means()
+    return Fit(total, (missed / weights).where(known, torch.nan), means)
+
+
+class _PatchSums:
+    """What patches change, from all blocks that see them."""
+
+    def __init__(self, bands: int, patches: PatchView) -> None:
+        count = patches.patches.there.numel()
+        self._total, self._weights = torch.zeros(bands, count), torch.zeros(count)
+
+    def add(self, sight: Sight, alpha: Tensor, logs: Sequence[Tensor], weight: Tensor) -> None:
+        """Take up a block: (bands, cells) dual coefficients and how much its cells count there."""
+        strengths = torch.stack([log[7] for log in logs]).exp().float()
+        change = strengths[:, None] * (alpha.float() @ sight.reached)
+        heavy = weight @ sight.reached
+        self._total.index_add_(1, sight.index, heavy * change)
+        self._weights.index_add_(0, sight.index, heavy)
+
+    def means(self) -> Tensor:
+        """(bands, patches)."""
+        return self._total / self._weights.clamp(min=1e-12)
 
 
 def _fit(
-    views: Views, values: Tensor, noise: Tensor, logs: Sequence[Tensor], places: Tensor
-) -> tuple[Tensor, Tensor]:
+    views: Views, values: Tensor, noise: Tensor, logs: Sequence[Tensor], places: Tensor,
+    sight: Sight | None,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """From the cells of one block.
 
     Returns:
-        (bands, places, linear + features + 1) coefficients, and (bands, cells) by how much each
-        cell is missed when it is told from the others (Rasmussen & Williams, 5.12).
+        (bands, places, linear + features + 1) coefficients; (bands, cells) by how much each cell is
+        missed when it is told from the others (Rasmussen & Williams, 5.12); and (bands, cells) dual
+        coefficients.
     """
     parts, squared = parts_of(views, views), torch.cdist(places, views.places).square()
     scale = values.square().mean(dim=1).clamp(min=1e-24)
     features, eye = torch.cat([views.linear, views.fourier], dim=1), torch.eye(len(views.linear))
     eye, known = eye.to(values), None
-    fields, off = [], []
+    fields, off, alphas = [], [], []
     for band, own, log in zip(values, noise / scale, logs):
         if log is not known:  # bands may share theirs
-            known, covariance, reach = log, kernel_of(log, parts), _reach(log, views, squared)
+            known, covariance, reach = (
+                log,
+                kernel_of(log, parts, sight),
+                _reach(log, views, squared),
+            )
         strengths, near, far = reach
         factor = torch.linalg.cholesky(covariance + (log[6].exp() + own + 1e-6) * eye)
         inverse = torch.linalg.solve_triangular(factor, eye, upper=False)
@@ -184,7 +236,8 @@ def _fit(
         varying = strengths * weighted.sum(dim=0) + near @ weighted
         fields.append(torch.cat([varying, far @ alpha + CONSTANT * alpha.sum()], dim=1))
         off.append(alpha[:, 0] / inverse.square().sum(dim=0))
-    return torch.stack(fields), torch.stack(off)
+        alphas.append(alpha[:, 0])
+    return torch.stack(fields), torch.stack(off), torch.stack(alphas)
 
 
 def _reach(log: Tensor, views: Views, squared: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -192,7 +192,7 @@ class Gpx(FusionModel):
         values = ask.change.flatten(1).double()
         noise = MISMATCH * (coarse - fine)[:, usable].var(dim=1)
         logs = ask.logs or self._logs(views, values, usable, noise)
-        return _Member(waves, coefficient_fields(views, shape, values, noise, logs)[0]), logs
+        return _Member(waves, coefficient_fields(views, shape, values, noise, logs).fields), logs
 
     def _logs(self, views: Views, values: Tensor, usable: Tensor, noise: Tensor) -> list[Tensor]:
         """Hyperparameters of every band; each begins with those of the one before."""

@@ -109,7 +109,7 @@ class Learnt:
         half = functional.avg_pool2d(scaled * known, 2) / share.clamp(min=0.25)
         raw = functional.avg_pool2d(change, 2)  # NaN where one of four is
         found = self.experts.at(half, raw, row // 2, col // 2)
-        told = self.process.at(scaled, valid, places, wanted)
+        told = self.process.at(scaled, valid, places, row, col, wanted)
         # Of hidden pixels the process tells nothing.
         mean = functional.avg_pool2d(told * known, 2) / share.clamp(min=0.25)
         mean = torch.where(share > 0, mean, found["D2"])

@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 
 from .gaussian_process import CONSTANT, Views, blocks_of, kernel_of, parts_of, usable_cells
+from .patches import PatchView, Sight
 
 # Prior of the logarithms of a1, a2, a3, l, a4, r and noise: mean and standard deviation. The means,
 # and what is tried below, were chosen on BOREAS 2001 and on simulated land.
 PRIOR_MEAN = torch.tensor([-3.0, -1.0, -3.0, 1.5, -1.5, 0.2, -2.5], dtype=torch.float64)
 _PRIOR_SPREAD = torch.tensor([2.0, 2.0, 2.0, 0.5, 2.0, 0.4, 2.0], dtype=torch.float64)
-# Logarithms of the noise and of a4 of which the best are taken.
-_NOISES, _RESTS = (0.0, -1.5, -3.0, -4.5, -6.0), (-1.5, 0.0)
+# Logarithms of the noise, and of a4 and a5 of which the best are taken.
+_NOISES = (0.0, -1.5, -3.0, -4.5, -6.0)
+_RESTS = tuple((a4, a5) for a4 in (-1.5, 0.0) for a5 in (-30.0, -1.0, 0.0))
 _TRIED = 16  # blocks that they are tried on
 
 
@@ -74,9 +76,9 @@ def _posterior(
 
 
 def likely_hyperparameters(
-    views: Views, shape: tuple[int, int], values: Tensor, noise: Tensor
+    views: Views, shape: tuple[int, int], values: Tensor, noise: Tensor, patches: PatchView
 ) -> list[Tensor]:
-    """(7,) hyperparameters of every band: the prior's, with the best noise and a4 of a few.
+    """(8,) hyperparameters of every band: the prior's, with the best noise, a4 and a5 of a few.
 
     Best is what tells cells best from the others of their block, over some blocks (leave-one-out
     prediction; Rasmussen & Williams, 5.4.2).
@@ -91,20 +93,21 @@ def likely_hyperparameters(
         rows, cols, _ = blocks[int(block)]
         data = number[rows, cols][usable[rows, cols]]
         if len(data) > 1:
-            missed += _missed(views.take(data), values[:, data], noise)
-    tried = [_with(rest, level) for rest in _RESTS for level in _NOISES]
+            missed += _missed(views.take(data), values[:, data], noise, patches.of(data))
+    tried = [_with(rests, level) for rests in _RESTS for level in _NOISES]
     return [tried[int(best)] for best in missed.argmin(dim=1)]
 
 
-def _with(rest: float, noise: float) -> Tensor:
-    """(7,) the prior's hyperparameters with another a4 and noise."""
-    log = PRIOR_MEAN.clone()
-    log[4], log[6] = rest, noise
+def _with(rests: tuple[float, float], noise: float) -> Tensor:
+    """(8,) the prior's hyperparameters with others of the rests and the noise."""
+    log = torch.cat([PRIOR_MEAN, PRIOR_MEAN.new_zeros(1)])
+    log[4], log[7] = rests
+    log[6] = noise
     return log
 
 
-def _missed(views: Views, values: Tensor, noise: Tensor) -> Tensor:
-    """(bands, pairs of a4 and noise) sums of squares by which cells of a block are missed.
+def _missed(views: Views, values: Tensor, noise: Tensor, sight: Sight) -> Tensor:
+    """(bands, rests and noises) sums of squares by which cells of a block are missed.
 
     One decomposition serves all bands and noises.
     """
@@ -112,8 +115,8 @@ def _missed(views: Views, values: Tensor, noise: Tensor) -> Tensor:
     scale = values.square().mean(dim=1).clamp(min=1e-24)
     levels = torch.tensor(_NOISES, dtype=torch.float64).exp() + (noise / scale)[:, None] + 1e-6
     found = []
-    for rest in _RESTS:
-        covariance = kernel_of(_with(rest, 0.0), parts).double()
+    for rests in _RESTS:
+        covariance = kernel_of(_with(rests, 0.0), parts, sight).double()
         sizes, vectors = torch.linalg.eigh(covariance)
         inverse = 1 / (sizes.clamp(min=0) + levels[:, :, None])  # (bands, noises, cells)
         alpha = inverse * (values.double() @ vectors)[:, None]

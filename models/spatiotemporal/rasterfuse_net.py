@@ -20,6 +20,7 @@ from .change_process import RADIUS, learn_process, lens_of
 from .gated_network import ALIGNED, GatedNetwork
 from .network_inputs import Learnt, learn
 from .pairs import nearness, notes_on_cells
+from .patches import PatchCollector, PatchView
 from .reduced_pair import reduce_scene
 
 _LEAST = 0.02  # standard deviations: a smaller change than this is none
@@ -69,21 +70,27 @@ class RasterfuseNet(FusionModel):
     def _learn(self, scene: SceneReader, number: int, progress: Progress) -> Learnt:
         pair = reduce_scene(scene, number, lambda done: progress(done / 2), moved=True)
         self.notes += notes_on_cells(pair.cells, scene, number)
-        look, lens = pair.look, lens_of(pair)
+        look, lens, view = pair.look, lens_of(pair), scene.observation(number)
+        patches = PatchCollector(look.centres, lens.waves.whitening, scene.shape, scene.ratio)
+        core = slice(RADIUS, -RADIUS)
 
         def image(tile: Tile) -> tuple[Tensor, Tensor]:
             valid = tile.masks["fine_references"][number].all(dim=0)
             scaled = look.known(tile["fine_references"][number], valid)
-            return lens.planes(scaled, valid, self.wanted_backend), valid
+            smooth = lens.smooth(scaled, valid, self.wanted_backend)
+            patches.add(
+                smooth[:, core, core], valid[core, core], tile.row + RADIUS, tile.col + RADIUS
+            )
+            return lens.planes(scaled, smooth), valid
 
-        seen = scene.observe(
-            image, RADIUS, scene.observation(number), lambda done: progress((1 + done) / 2)
-        )
+        seen = scene.observe(image, RADIUS, view, lambda done: progress((1 + done) / 2))
+        centres = scene.cell_centres() + torch.tensor(view.shift)[:, None]
         target, reference = (
             scene.cell_samples(name) / look.scale[:, None, None]
             for name in ("coarse_target", f"coarse {number + 1}")
         )
-        return learn(pair, learn_process(lens, seen, target - reference, reference))
+        sights = PatchView(patches.patches(), centres, view.sigma)
+        return learn(pair, learn_process(lens, seen, target - reference, reference, sights))
 
     def _belief(self, scene: SceneReader) -> list[Tensor]:
         """(bands,) weight of every pair: less for a larger change or a longer time."""

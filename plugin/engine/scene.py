@@ -303,6 +303,10 @@ class Scene:
         """
         return self._samples[name] if name in self._samples else self.cell_values(name)
 
+    def cell_centres(self) -> Tensor:
+        """(2, cells) row and column of the cells' centres in fine pixels, the corner at 0."""
+        return self.cells.centres().flatten(1)
+
     def cell_positions(self, tile: Tile, shift: tuple[float, float] = (0.0, 0.0)) -> Tensor:
         """(2, rows, cols): where a tile's pixels lie among the cells, as row and column."""
         rows, cols = next(iter(tile.arrays.values())).shape[-2:]
@@ -325,7 +329,7 @@ class Scene:
         progress: Progress,
     ) -> Tensor:
         """(bands, cell_rows, cell_cols): what the cells see of an image made from every tile."""
-        views = CellViews(self.cells.centres().flatten(1), observation)
+        views = CellViews(self.cell_centres(), observation)
         windows = tile_windows(*self.shape, BLOCK // 2)
         for done, window in enumerate(windows, 1):
             values, known = image(self.tile(with_halo(window, halo), self._detailed))

@@ -13,7 +13,7 @@ from .simulation.change import series
 from .simulation.coarse_grid import CoarseGrid, draw_grid, on_fine_grid
 from .simulation.fields import Fields, between_log
 from .simulation.ground import simulated_ground
-from .simulation.hiding import hide_coarse, hide_fine
+from .simulation.hiding import hide
 from .simulation.ranges import Ranges
 from .simulation.real_ground import real_ground
 from .simulation.sensor import coarse_images, fine_images
@@ -100,14 +100,11 @@ def draw_scene(
     if rng.random() < chosen.misled:
         images[1] = _misleading(images, rng)
     cells = coarse_images(images, grid, fields, rng, chosen)
-    cells = hide_coarse(cells, grid, fields, rng, chosen)
+    truth = fine[1]
+    fine, cells = hide(fine, cells, grid, fields, rng, chosen)
     coarse = on_fine_grid(cells, grid)
-    for date in (0, *range(2, dates)):
-        fine[date] = hide_fine(fine[date], fields, rng, chosen)
     second = (fine[2], coarse[2]) if dates > 2 else (None, None)
-    return TrainingScene(
-        fine[0], fine[1], coarse[0], coarse[1], ratio, _cells(cells, grid), *second
-    )
+    return TrainingScene(fine[0], truth, coarse[0], coarse[1], ratio, _cells(cells, grid), *second)
 
 
 def _cells(images: Sequence[Array], grid: CoarseGrid) -> CoarseCells:

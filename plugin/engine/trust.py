@@ -42,7 +42,7 @@ class TrustCheck:
         self._names: list[str] = []
         # Of cells that are several coarse pixels taken together the PSF is not a Gaussian.
         if scene.cells.step == 1 and (view := target_view(scene.sights)) is not None:
-            self._views = CellViews(scene.cells.centres().flatten(1), view)
+            self._views = CellViews(scene.cell_centres(), view)
 
     def add(self, window: Window, tile: Tile, result: Tensor) -> None:
         """Add a tile's core: inputs and result, (bands, rows, cols) each."""

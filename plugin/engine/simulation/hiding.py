@@ -13,14 +13,42 @@ from .fields import Fields, Values, between_log
 from .ranges import Ranges
 
 _THIN = (0.05, 0.3)  # cloud cover of a cell up to which it is not masked but brighter
+_UNMASKED = (0.3, 2.0)  # the same of an image whose mask misses clouds, some or all of them
+_BRIGHTER = (0.5, 4.0)  # deviations by which a cell under thin clouds is brighter, in each band
+_BRIGHTEST = (1.0, 12.0)  # the same under clouds that a mask missed, in all bands about alike
 _MOST = 0.9  # a coarse image of which clouds hide more is none
 
 
-def hide_fine(image: Values, fields: Fields, rng: Rng, ranges: Ranges) -> Values:
-    """A fine image without what clouds, shadows and stripes hide."""
+def hide(
+    fine: Sequence[Values], cells: Sequence[Values], grid: CoarseGrid, fields: Fields, rng: Rng,
+    ranges: Ranges,
+) -> tuple[list[Values], list[Values]]:  # fmt: skip
+    """Images of all dates without what clouds, shadows and stripes hide.
+
+    Clouds of a date may be the same in its fine and its coarse image, or others: hours lie between.
+    Coarse cells beside hidden ones are too bright, and a mask may miss clouds altogether.
+    """
+
+    def clouds() -> Values | None:
+        return _clouds(fields, rng, ranges) if rng.random() < ranges.clouded else None
+
+    seen_fine, seen_coarse = [], []
+    for image, own in zip(fine, cells):
+        over_fine = clouds()
+        over_coarse = over_fine if rng.random() < ranges.same_clouds else clouds()
+        seen_fine.append(_hidden(image, over_fine, fields, rng, ranges))
+        seen_coarse.append(
+            own if over_coarse is None else _clouded(own, over_coarse, grid, rng, ranges)
+        )
+    return seen_fine, seen_coarse
+
+
+def _hidden(
+    image: Values, clouds: Values | None, fields: Fields, rng: Rng, ranges: Ranges
+) -> Values:
+    """A fine image without what clouds, their shadows and stripes hide."""
     hidden = np.zeros(image.shape[1:], dtype=bool)
-    if rng.random() < ranges.clouded:
-        clouds = _clouds(fields, rng, ranges)
+    if clouds is not None:
         far = rng.uniform(3, 0.15 * fields.size)
         angle = rng.uniform(0, 2 * math.pi)
         move = round(far * math.sin(angle)), round(far * math.cos(angle))
@@ -30,25 +58,19 @@ def hide_fine(image: Values, fields: Fields, rng: Rng, ranges: Ranges) -> Values
     return np.where(hidden, np.float32(np.nan), image)
 
 
-def hide_coarse(
-    cells: Sequence[Values], grid: CoarseGrid, fields: Fields, rng: Rng, ranges: Ranges
-) -> list[Values]:
-    """Coarse images without the cells under clouds; cells beside them are too bright."""
-    return [
-        _clouded(image, grid, fields, rng, ranges) if rng.random() < ranges.clouded else image
-        for image in cells
-    ]
-
-
-def _clouded(cells: Values, grid: CoarseGrid, fields: Fields, rng: Rng, ranges: Ranges) -> Values:
-    clouds = _clouds(fields, rng, ranges)[None].astype(np.float32)
+def _clouded(cells: Values, clouds: Values, grid: CoarseGrid, rng: Rng, ranges: Ranges) -> Values:
     blur, side = (0.3 * grid.ratio,) * 2, (grid.ratio,) * 2
-    share = seen(clouds, grid, (0, 0), blur, side)[0]
-    brighter = rng.uniform(0.5, 4, (len(cells), 1, 1)).astype(np.float32)
-    hidden = share > rng.uniform(*_THIN)
+    share = seen(clouds[None].astype(np.float32), grid, (0, 0), blur, side)[0]
+    if rng.random() < ranges.unmasked:
+        brighter = between_log(rng, _BRIGHTEST) * rng.uniform(0.6, 1, (len(cells), 1, 1))
+        masked = rng.uniform(*_UNMASKED)
+    else:
+        brighter = rng.uniform(*_BRIGHTER, (len(cells), 1, 1))
+        masked = rng.uniform(*_THIN)
+    hidden = share > masked
     if hidden.mean() > _MOST:
         return cells
-    return np.where(hidden, np.float32(np.nan), cells + share * brighter)
+    return np.where(hidden, np.float32(np.nan), cells + share * brighter.astype(np.float32))
 
 
 def _clouds(fields: Fields, rng: Rng, ranges: Ranges) -> Values:

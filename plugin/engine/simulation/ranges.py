@@ -59,6 +59,8 @@ class Ranges:
         misled: Share of the scenes whose coarse target shows some other change than the true one.
         clouded: Share of the images with clouds, for each role; a cloud has a shadow.
         cloud: Share of an image that clouds hide, log.
+        same_clouds: Share of the dates whose fine and coarse image have the same clouds, or none.
+        unmasked: Share of the clouded coarse images whose mask misses clouds, some or all.
         striped: Share of the scenes whose fine references have gaps in stripes.
         saturated: Share of the scenes in which bright pixels of all images are cut off.
     """
@@ -73,7 +75,7 @@ class Ranges:
     block: Range = (2500, 20000)
     texture: Range = (0.03, 0.6)
     change: Range = (0.12, 2.0)
-    abrupt: float = 0.4
+    abrupt: float = 0.5
     texture_kept: Range = (0.5, 1.0)
     fine_shift: Range = (0, 0.6)
     fine_shifted: float = 0.6
@@ -96,6 +98,8 @@ class Ranges:
     misled: float = 0.08
     clouded: float = 0.25
     cloud: Range = (0.005, 0.5)
+    same_clouds: float = 0.5
+    unmasked: float = 0.3
     striped: float = 0.05
     saturated: float = 0.1
 

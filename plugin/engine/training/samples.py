@@ -12,6 +12,7 @@ from torch import Tensor
 from ....models.spatiotemporal.change_process import learn_process, lens_of
 from ....models.spatiotemporal.gated_network import ALIGNED
 from ....models.spatiotemporal.network_inputs import Learnt, learn
+from ....models.spatiotemporal.patches import PatchCollector, PatchView
 from ....models.spatiotemporal.reduced_pair import block_side, displaced, reduce_images
 from ..observation import FineView, Observation, estimate
 from ..simulate_training import TrainingScene
@@ -128,15 +129,20 @@ def _learn(images: _Images, valid: Tensor, ratio: float) -> tuple[Learnt, tuple[
     side = block_side(ratio, (rows, cols))
     pair = reduce_images(images.fine, images.before, images.after, ratio, side)
     lens, scale = lens_of(pair), pair.look.scale[:, None, None]
+    scaled = pair.look.known(images.fine, valid)
     with _compiled_code:
-        planes = lens.planes(pair.look.known(images.fine, valid), valid, "auto")
+        smooth = lens.smooth(scaled, valid, "auto")
+    planes = lens.planes(scaled, smooth)
+    patches = PatchCollector(pair.look.centres, lens.waves.whitening, (rows, cols), ratio)
+    patches.add(smooth, valid, 0, 0)
     down, across = (part + by for part, by in zip(images.centres, found.shift))
     inside = (down > 0) & (down < rows) & (across > 0) & (across < cols)
     view = FineView(planes.where(valid, torch.nan), ratio)
     seen = view.look(found.sigma, down.flatten(), across.flatten())
     seen = seen.reshape(-1, *inside.shape).where(inside, torch.nan)
     reference, target = images.cells / scale
-    process = learn_process(lens, seen, target - reference, reference)
+    sights = PatchView(patches.patches(), torch.stack([down, across]).flatten(1), found.sigma)
+    process = learn_process(lens, seen, target - reference, reference, sights)
     return learn(displaced(pair, found.shift), process), found.shift
 
 
