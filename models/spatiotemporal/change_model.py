@@ -30,8 +30,9 @@ class Bank:
         step: Reduced pixel in fine pixels.
         fine: (bands, rows, cols), 0 where hidden.
         fine_known: (1, rows, cols), 1 where known, else 0.
-        change: (bands, rows, cols) coarse change less its mean, 0 where hidden.
-        change_known: (1, rows, cols).
+        change: (bands, rows, cols) coarse change less its mean, 0 where not known.
+        both: (1, rows, cols), 1 where change and fine image are known, else 0: under a cloud of the
+            fine image the coarse one of that day tells of the cloud, too.
         mean: (bands, 1, 1) mean change.
         view: (bands, rows, cols) the fine image as cells see it.
         quiet: (bands, rows, cols) the change with less noise.
@@ -43,16 +44,11 @@ class Bank:
     fine: Tensor
     fine_known: Tensor
     change: Tensor
-    change_known: Tensor
+    both: Tensor
     mean: Tensor
     view: Tensor
     quiet: Tensor
     cells: float
-
-    @property
-    def both(self) -> Tensor:
-        """(1, rows, cols), 1 where fine image and change are known."""
-        return self.fine_known * self.change_known
 
     def pixels(self, sigma: float) -> float:
         """A width in reduced pixels from one in coarse pixels."""
@@ -73,12 +69,13 @@ def bank_of(pair: ReducedPair) -> Bank:
     """Begin with the filters."""
     fine, fine_known = filled(pair.fine)
     change, change_known = filled(pair.change)
-    mean = weighted_mean(change, change_known)
-    change = (change - mean) * change_known
+    both = fine_known * change_known
+    mean = weighted_mean(change, both)
+    change = (change - mean) * both
     cell = pair.ratio / pair.step
     return Bank(
-        pair.ratio, pair.step, fine, fine_known, change, change_known, mean,
-        smooth(fine, fine_known, VIEW * cell), smooth(change, change_known, NOISE * cell),
+        pair.ratio, pair.step, fine, fine_known, change, both, mean,
+        smooth(fine, fine_known, VIEW * cell), smooth(change, both, NOISE * cell),
         pair.cells,
     )  # fmt: skip
 

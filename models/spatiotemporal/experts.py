@@ -96,8 +96,7 @@ def experts_of(pair: ReducedPair) -> Experts:
     regression = regress(bank)
     coarse, mismatch, wide_mismatch = _mismatch(bank, pair.coarse_reference)
     d1, d2, d3 = (
-        _plus(bank.map(bank.change, bank.change_known, sigma), bank.mean)
-        for sigma in (NOISE, REST, _WIDE)
+        _plus(bank.map(bank.change, bank.both, sigma), bank.mean) for sigma in (NOISE, REST, _WIDE)
     )
     return Experts(
         pair.look, regression, unmix(bank, pair), _local_lines(bank), (d1, mismatch),

@@ -189,7 +189,7 @@ class _PatchSums:
     """What patches change, from all blocks that see them."""
 
     def __init__(self, bands: int, patches: PatchView) -> None:
-        count = patches.patches.there.numel()
+        count = patches.patches.number
         self._total, self._weights = torch.zeros(bands, count), torch.zeros(count)
 
     def add(self, sight: Sight, alpha: Tensor, logs: Sequence[Tensor], weight: Tensor) -> None:
@@ -223,12 +223,8 @@ def _fit(
     fields, off, alphas = [], [], []
     for band, own, log in zip(values, noise / scale, logs):
         if log is not known:  # bands may share theirs
-            known, covariance, reach = (
-                log,
-                kernel_of(log, parts, sight),
-                _reach(log, views, squared),
-            )
-        strengths, near, far = reach
+            known, covariance = log, kernel_of(log, parts, sight)
+            strengths, near, far = _reach(log, views, squared)
         factor = torch.linalg.cholesky(covariance + (log[6].exp() + own + 1e-6) * eye)
         inverse = torch.linalg.solve_triangular(factor, eye, upper=False)
         alpha = inverse.T @ (inverse @ band[:, None])

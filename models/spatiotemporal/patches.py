@@ -15,11 +15,11 @@ from torch import Tensor
 from .filter_bank import smooth
 
 _PARTS, _LEAST_PART = 3, 4  # parts along a side of a block, and fine pixels of the smallest one
-_MOST = 200_000  # blocks; those of larger scenes are larger
+_MOST = 3_000_000  # blocks times bands; blocks of larger scenes are larger
 _REACH = 3.0  # standard deviations up to which a cell sees
-# How patches are related: by distance in standard deviations of whitened bands and in fine pixels.
-# Fields are some ten pixels wide in images that were chosen to show them.
-_ALIKE, _NEAR = 0.5, 20.0
+# How patches are related: by distance in standard deviations of three whitened bands and in fine
+# pixels. Fields are some ten pixels wide in images that were chosen to show them.
+_ALIKE, _NEAR = 0.45, 20.0
 _FILLED = 1.0  # blocks over which patches stand in for those that are not there
 
 
@@ -59,6 +59,11 @@ class Patches:
     part: int
 
     @property
+    def number(self) -> int:
+        """How many there may be."""
+        return self.colours.shape[:3].numel()
+
+    @property
     def there(self) -> Tensor:
         """(classes, rows, cols) bool, which patches have pixels."""
         return _of_blocks(self.counts) > 0
@@ -88,7 +93,7 @@ class Patches:
         kind, row, col = torch.unravel_index(looked, (kinds, height, wide))
         index = (kind * self.colours.shape[1] + row + top) * width + col + left
         colour, place = (part.flatten(0, 2)[index] for part in (self.colours, self.places))
-        alike = torch.cdist(colour, colour).square() / (2 * _ALIKE**2)
+        alike = torch.cdist(colour, colour).square() / (2 * _ALIKE**2 * colour.shape[1] / 3)
         near = torch.cdist(place, place).square() / (2 * _NEAR**2)
         reached = share @ torch.exp(-alike - near)
         return Sight(reached, reached @ share.T, index)
@@ -157,7 +162,7 @@ class PatchCollector:
         self, centres: Tensor, whitening: Tensor, shape: tuple[int, int], ratio: float
     ) -> None:
         self._kinds, self._whitening = Kinds(centres), whitening
-        larger = math.sqrt(shape[0] * shape[1] / _MOST) / _PARTS
+        larger = math.sqrt(shape[0] * shape[1] * centres.shape[1] / _MOST) / _PARTS
         self._part = max(_LEAST_PART, round(ratio / 6), math.ceil(larger))
         self._blocks = [-(-size // (self._part * _PARTS)) for size in shape]
         rows, cols = self._blocks

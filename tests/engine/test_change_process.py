@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -9,12 +10,14 @@ import pytest
 import torch
 from rasterfuse.models.kernels.bilateral import bilateral
 from rasterfuse.models.kernels.waves import Waves, change_of
+from rasterfuse.models.spatiotemporal import process_strengths
 from rasterfuse.models.spatiotemporal.change_process import Lens, learn_process
 from rasterfuse.models.spatiotemporal.gaussian_process import (
     Views,
     coefficient_fields,
     random_waves,
 )
+from rasterfuse.models.spatiotemporal.patches import PatchCollector, PatchView
 from rasterfuse.models.spatiotemporal.process_strengths import PRIOR_MEAN, likely_hyperparameters
 
 
@@ -128,6 +131,24 @@ def lens_for(bands):
     return Lens(torch.ones(bands), waves)
 
 
+def sights_for(smooth, known, ratio, centres=None, kinds=None):
+    """Cells of so many pixels that look at the patches of an image."""
+    rows, cols = known.shape
+    kinds = torch.unique(smooth.flatten(1).T[:6], dim=0) if kinds is None else kinds
+    collector = PatchCollector(kinds, torch.eye(len(smooth)), (rows, cols), ratio)
+    collector.add(smooth, known, 0, 0)
+    if centres is None:
+        down, across = (ratio * (torch.arange(size // ratio) + 0.5) for size in (rows, cols))
+        centres = torch.cartesian_prod(down, across).T
+    return PatchView(collector.patches(), centres, 0.4 * ratio)
+
+
+def nothing_alike(rng, side):
+    """Cells that look at patches of no meaning."""
+    image = image_of(rng, 2, 4 * side, 4 * side)
+    return sights_for(image, torch.ones(image.shape[1:], dtype=torch.bool), 4)
+
+
 def learnt(rng, cells=20, hidden=None):
     """Kinds of land of which each has its own change; cells see 4 x 4 pixels each."""
     kinds = rng.integers(0, 4, (4 * cells, 4 * cells))
@@ -139,11 +160,13 @@ def learnt(rng, cells=20, hidden=None):
     def cell(image):
         return image.reshape(len(image), cells, 4, cells, 4).mean(dim=(2, 4))
 
-    seen, coarse = cell(lens.planes(fine, known, "auto")), cell(change)
+    smooth = lens.smooth(fine, known, "auto")
+    seen, coarse = cell(lens.planes(fine, smooth)), cell(change)
     if hidden is not None:
         coarse[hidden] = torch.nan
-    process = learn_process(lens, seen, coarse, cell(fine))
-    return process.at(fine, known, places_of(4 * cells, 4 * cells, 4), "auto"), change, process
+    process = learn_process(lens, seen, coarse, cell(fine), sights_for(smooth, known, 4))
+    places = places_of(4 * cells, 4 * cells, 4)
+    return process.at(fine, known, places, 0, 0, "auto"), change, process
 
 
 def test_every_kind_of_land_gets_its_own_change(rng):
@@ -157,7 +180,8 @@ def test_noise_foretells_nothing(rng):
     seen, change, coarse = (
         torch.from_numpy(rng.normal(size=(count, 15, 15))).float() for count in (52, 2, 2)
     )
-    assert learn_process(lens, seen, change, coarse).foretold.max() < 0.2
+    process = learn_process(lens, seen, change, coarse, nothing_alike(rng, 15))
+    assert process.foretold.max() < 0.2
 
 
 def test_a_cell_that_changed_by_itself_is_missed_and_so_are_its_surroundings(rng):
@@ -165,7 +189,10 @@ def test_a_cell_that_changed_by_itself_is_missed_and_so_are_its_surroundings(rng
     seen = torch.from_numpy(rng.normal(size=(52, cells, cells))).float()
     change = 0.01 * torch.from_numpy(rng.normal(size=(2, cells, cells))).float()
     change[:, 8, 11] += 3.0
-    missed, usual = learn_process(lens_for(2), seen, change, torch.zeros(2, cells, cells)).missed
+    process = learn_process(
+        lens_for(2), seen, change, torch.zeros(2, cells, cells), nothing_alike(rng, cells)
+    )
+    missed, usual = process.missed
     assert (missed[:, 8, 11] > 2.0).all()
     assert (usual[:, 7:10, 10:13] > 0.5).all()
     assert usual[:, :5].max() < 0.2
@@ -198,7 +225,7 @@ def views_of(rng, side, bands=2, waves=6):
     return Views.of(seen, bands, torch.ones(side * side, dtype=torch.bool), (side, side))
 
 
-def kernel_between(log, one, other):
+def kernel_between(log, one, other, shared=None):
     """The definition at the head of the module, entry by entry."""
     a1, a2, a3, length, a4, reach = (math.exp(value) for value in log[:6])
     found = np.empty((len(one.linear), len(other.linear)))
@@ -209,13 +236,15 @@ def kernel_between(log, one, other):
         near = a3 * (linear + waves) * math.exp(-apart / (2 * length**2))
         rest = a4 * math.exp(-apart / (2 * reach**2))
         found[i, j] = 4 + a1 * linear + a2 * waves + near + rest
+        if shared is not None:
+            found[i, j] += math.exp(log[7]) * shared[i, j]
     return found
 
 
-def missed_when_left_out(log, views, values, noise):
+def missed_when_left_out(log, views, values, noise, shared=None):
     """Every cell told from all others, by solving for them anew."""
     scale = np.mean(values**2)
-    covariance = scale * kernel_between(log, views, views)
+    covariance = scale * kernel_between(log, views, views, shared)
     own = (scale * (math.exp(log[6]) + 1e-6) + noise) * np.eye(len(values))
     found = []
     for cell in range(len(values)):
@@ -228,7 +257,7 @@ def missed_when_left_out(log, views, values, noise):
 def test_cells_are_missed_by_what_the_others_tell(rng):
     views, noise = views_of(rng, 5), torch.tensor([0.02, 0.3])
     values = torch.from_numpy(rng.normal(size=(2, 25)))
-    _, missed = coefficient_fields(views, (5, 5), values, noise, [PRIOR_MEAN] * 2)
+    missed = coefficient_fields(views, (5, 5), values, noise, [PRIOR_MEAN] * 2).missed
     for band in range(2):
         expected = missed_when_left_out(
             PRIOR_MEAN.numpy(), views, values[band].numpy(), float(noise[band])
@@ -241,17 +270,48 @@ def test_the_best_of_the_tried_strengths_tells_left_out_cells_best(rng):
     clean = views.linear @ torch.tensor([[1.0, -2.0]]).double().T
     values = torch.stack([clean[:, 0], torch.from_numpy(rng.normal(size=36))])
     noise = torch.zeros(2)
-    found = likely_hyperparameters(views, (6, 6), values, noise)
+    sights = nothing_alike(rng, 6)
+    shared = sights.of(torch.arange(36)).shared.numpy()
+    found = likely_hyperparameters(views, (6, 6), values, noise, sights)
     # What the bands tell alone needs hardly any noise; what nothing tells, much.
     assert found[0][6] < found[1][6]
     for log, band in zip(found, values.numpy()):
-        best = np.square(missed_when_left_out(log.numpy(), views, band, 0.0)).sum()
-        for rest in (-1.5, 0.0):
-            for level in (0.0, -3.0, -6.0):
-                other = PRIOR_MEAN.numpy().copy()
-                other[4], other[6] = rest, level
-                off = np.square(missed_when_left_out(other, views, band, 0.0)).sum()
-                assert best <= off * (1 + 1e-6)
+        best = np.square(missed_when_left_out(log.numpy(), views, band, 0.0, shared)).sum()
+        for rest, patches, level in itertools.product((-1.5, 0.0), (-30.0, 0.0), (0.0, -3.0, -6.0)):
+            other = np.append(PRIOR_MEAN.numpy(), patches)
+            other[4], other[6] = rest, level
+            off = np.square(missed_when_left_out(other, views, band, 0.0, shared)).sum()
+            assert best <= off * (1 + 1e-6)
+
+
+def test_fields_smaller_than_a_cell_that_look_alike_change_by_where_they_lie(rng, monkeypatch):
+    ratio, cells = 16, 12
+    size = ratio * cells
+    at = np.arange(size)
+    looks = torch.from_numpy(rng.integers(0, 2, (20, 20))[at // 10][:, at // 10]).float()
+    # Of one look, some have grown and others are cut, by farms of 3 x 3 fields.
+    whose = torch.from_numpy(rng.choice([-1.0, 1.0], (7, 7))[at // 30][:, at // 30]).float()
+    change = torch.stack([looks * whose, -looks * whose])
+    fine = torch.stack([looks, 0.01 * torch.from_numpy(rng.normal(size=(size, size))).float()])
+    lens, known = lens_for(2), torch.ones(size, size, dtype=torch.bool)
+    smooth = lens.smooth(fine, known, "auto")
+    kinds = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
+    sights = sights_for(smooth, known, ratio, kinds=kinds)
+    middles = ratio * (torch.arange(cells) + 0.5)[:, None]
+    weights = torch.exp(-(torch.arange(size) + 0.5 - middles).square() / (2 * sights.sigma**2))
+    weights /= weights.sum(dim=1, keepdim=True)
+    seen, coarse, reference = (
+        weights @ image @ weights.T for image in (lens.planes(fine, smooth), change, fine)
+    )
+
+    def error():
+        process = learn_process(lens, seen, coarse, reference, sights)
+        found = process.at(fine, known, places_of(size, size, ratio), 0, 0, "auto")
+        return float((found - change).square().mean().sqrt())
+
+    told = error()
+    monkeypatch.setattr(process_strengths, "_RESTS", ((-1.5, -30.0), (0.0, -30.0)))
+    assert told < 0.9 * error()
 
 
 def test_hidden_cells_are_left_out(rng):
@@ -266,8 +326,8 @@ def test_few_cells_tell_their_mean(cells, rng):
     seen = torch.from_numpy(rng.normal(size=(50, 3, 3))).float()
     change = torch.full((1, 9), torch.nan)
     change[:, :cells] = 3.0
-    process = learn_process(lens, seen, change.reshape(1, 3, 3), torch.zeros(1, 3, 3))
-    found = process.at(
-        torch.zeros(1, 6, 6), torch.ones(6, 6, dtype=torch.bool), places_of(6, 6, 2), "auto"
-    )
+    known = torch.ones(6, 6, dtype=torch.bool)
+    sights = sights_for(torch.zeros(1, 6, 6), known, 2)
+    process = learn_process(lens, seen, change.reshape(1, 3, 3), torch.zeros(1, 3, 3), sights)
+    found = process.at(torch.zeros(1, 6, 6), known, places_of(6, 6, 2), 0, 0, "auto")
     torch.testing.assert_close(found, torch.full((1, 6, 6), 3.0 if cells else 0.0))

@@ -222,11 +222,46 @@ def test_a_misleading_scene_has_another_coarse_change_than_the_true_one():
 
 
 def test_clouds_hide_parts_of_both_images_of_a_date_but_never_the_truth():
-    scene = scene_of(8, 128, clouded=1.0, cloud=(0.3, 0.3), ratio=(6, 6), second=1.0)
+    scene = scene_of(8, 128, clouded=1.0, cloud=(0.3, 0.3), ratio=(6, 6), second=1.0, unmasked=0.0)
     for name in ("fine_reference", "fine_second", "coarse_reference", "coarse_target",
                  "coarse_second"):  # fmt: skip
         assert 0.1 < np.isnan(getattr(scene, name)).mean() < 0.95, name
     assert np.isfinite(scene.fine_target).all()
+
+
+CLOUDED = {"clouded": 1.0, "cloud": (0.2, 0.2), "ratio": (6, 6), "striped": 0.0, "second": 0.0}
+
+
+def test_clouds_of_a_date_can_be_the_same_in_both_of_its_images():
+    """Cells hidden in the coarse reference lie where its fine image is hidden too."""
+    shares = {}
+    for same_clouds in (0.0, 1.0):
+        scene = scene_of(8, 128, **CLOUDED, same_clouds=same_clouds, unmasked=0.0)
+        fine, coarse = (
+            np.isnan(image[0]) for image in (scene.fine_reference, scene.coarse_reference)
+        )
+        shares[same_clouds] = (fine & coarse).sum() / coarse.sum()
+    assert shares[1.0] > 0.6
+    assert shares[0.0] < 0.5
+
+
+def test_a_mask_may_miss_clouds_which_then_are_bright_cells():
+    """Those of the fine image tell where: the same ones are hidden there."""
+    seen_through = missed = 0
+    for seed in range(8):
+        known, clear = (
+            scene_of(seed, 128, **{**IDEAL, **CLOUDED, "clouded": clouded}, same_clouds=1.0,
+                     unmasked=1.0)
+            for clouded in (1.0, 0.0)
+        )  # fmt: skip
+        under = np.isnan(known.fine_reference[0])
+        brighter = known.coarse_reference - clear.coarse_reference
+        assert np.nanmin(brighter) > -0.2, "clouds do not darken"
+        there = np.isfinite(brighter[0]) & under
+        seen_through += there.sum()
+        missed += (brighter.mean(axis=0)[there] > 0.5).sum()
+    assert seen_through > 0
+    assert missed > 0.2 * seen_through  # half of what is hidden is shadow
 
 
 def test_stripes_run_through_the_whole_fine_reference():

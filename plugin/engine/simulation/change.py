@@ -103,7 +103,7 @@ def _other_texture(image: Values, fields: Fields, rng: Rng, ranges: Ranges) -> V
 
 def _abrupt(ground: Ground, image: Values, fields: Fields, rng: Rng) -> Values:
     """Flood or snow, harvest, or anything else in a region or some of its parcels."""
-    kinds = (_covered, _covered, _harvested, _replaced, _replaced)
+    kinds = (_covered, _harvested, _replaced, _replaced)
     where, new = kinds[int(rng.integers(len(kinds)))](ground, image, fields, rng)
     weight = blurred(where.astype(np.float32), 0.5)
     return image * (1 - weight) + new * weight

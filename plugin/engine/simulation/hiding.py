@@ -16,6 +16,7 @@ _THIN = (0.05, 0.3)  # cloud cover of a cell up to which it is not masked but br
 _UNMASKED = (0.3, 2.0)  # the same of an image whose mask misses clouds, some or all of them
 _BRIGHTER = (0.5, 4.0)  # deviations by which a cell under thin clouds is brighter, in each band
 _BRIGHTEST = (1.0, 12.0)  # the same under clouds that a mask missed, in all bands about alike
+TARGET = 1  # place of its date among all
 _MOST = 0.9  # a coarse image of which clouds hide more is none
 
 
@@ -26,20 +27,21 @@ def hide(
     """Images of all dates without what clouds, shadows and stripes hide.
 
     Clouds of a date may be the same in its fine and its coarse image, or others: hours lie between.
-    Coarse cells beside hidden ones are too bright, and a mask may miss clouds altogether.
+    Coarse cells beside hidden ones are too bright; of a reference the mask may miss clouds.
     """
 
     def clouds() -> Values | None:
         return _clouds(fields, rng, ranges) if rng.random() < ranges.clouded else None
 
     seen_fine, seen_coarse = [], []
-    for image, own in zip(fine, cells):
+    for date, (image, own) in enumerate(zip(fine, cells)):
         over_fine = clouds()
         over_coarse = over_fine if rng.random() < ranges.same_clouds else clouds()
         seen_fine.append(_hidden(image, over_fine, fields, rng, ranges))
-        seen_coarse.append(
-            own if over_coarse is None else _clouded(own, over_coarse, grid, rng, ranges)
-        )
+        if over_coarse is not None:
+            missed = date != TARGET and rng.random() < ranges.unmasked
+            own = _clouded(own, over_coarse, grid, rng, missed)
+        seen_coarse.append(own)
     return seen_fine, seen_coarse
 
 
@@ -58,10 +60,11 @@ def _hidden(
     return np.where(hidden, np.float32(np.nan), image)
 
 
-def _clouded(cells: Values, clouds: Values, grid: CoarseGrid, rng: Rng, ranges: Ranges) -> Values:
+def _clouded(cells: Values, clouds: Values, grid: CoarseGrid, rng: Rng, missed: bool) -> Values:
+    """Cells under clouds; those that a mask ``missed`` are bright, not hidden."""
     blur, side = (0.3 * grid.ratio,) * 2, (grid.ratio,) * 2
     share = seen(clouds[None].astype(np.float32), grid, (0, 0), blur, side)[0]
-    if rng.random() < ranges.unmasked:
+    if missed:
         brighter = between_log(rng, _BRIGHTEST) * rng.uniform(0.6, 1, (len(cells), 1, 1))
         masked = rng.uniform(*_UNMASKED)
     else:

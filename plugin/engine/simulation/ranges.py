@@ -60,7 +60,8 @@ class Ranges:
         clouded: Share of the images with clouds, for each role; a cloud has a shadow.
         cloud: Share of an image that clouds hide, log.
         same_clouds: Share of the dates whose fine and coarse image have the same clouds, or none.
-        unmasked: Share of the clouded coarse images whose mask misses clouds, some or all.
+        unmasked: Share of the clouded coarse references whose mask misses clouds, some or all. Not of
+            the targets: nothing tells clouds there from change.
         striped: Share of the scenes whose fine references have gaps in stripes.
         saturated: Share of the scenes in which bright pixels of all images are cut off.
     """
@@ -75,7 +76,7 @@ class Ranges:
     block: Range = (2500, 20000)
     texture: Range = (0.03, 0.6)
     change: Range = (0.12, 2.0)
-    abrupt: float = 0.5
+    abrupt: float = 0.4
     texture_kept: Range = (0.5, 1.0)
     fine_shift: Range = (0, 0.6)
     fine_shifted: float = 0.6
