@@ -16,7 +16,7 @@ _THIN = (0.05, 0.3)  # cloud cover of a cell up to which it is not masked but br
 _UNMASKED = (0.3, 2.0)  # the same of an image whose mask misses clouds, some or all of them
 _BRIGHTER = (0.5, 4.0)  # deviations by which a cell under thin clouds is brighter, in each band
 _BRIGHTEST = (1.0, 12.0)  # the same under clouds that a mask missed, in all bands about alike
-TARGET = 1  # place of its date among all
+_TARGET = 1  # place of its date among all
 _MOST = 0.9  # a coarse image of which clouds hide more is none
 
 
@@ -38,10 +38,11 @@ def hide(
         over_fine = clouds()
         over_coarse = over_fine if rng.random() < ranges.same_clouds else clouds()
         seen_fine.append(_hidden(image, over_fine, fields, rng, ranges))
-        if over_coarse is not None:
-            missed = date != TARGET and rng.random() < ranges.unmasked
-            own = _clouded(own, over_coarse, grid, rng, missed)
-        seen_coarse.append(own)
+        if over_coarse is None:
+            seen_coarse.append(own)
+            continue
+        missed = date != _TARGET and rng.random() < ranges.unmasked
+        seen_coarse.append(_clouded(own, over_coarse, grid, rng, missed))
     return seen_fine, seen_coarse
 
 

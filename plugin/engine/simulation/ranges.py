@@ -60,8 +60,8 @@ class Ranges:
         clouded: Share of the images with clouds, for each role; a cloud has a shadow.
         cloud: Share of an image that clouds hide, log.
         same_clouds: Share of the dates whose fine and coarse image have the same clouds, or none.
-        unmasked: Share of the clouded coarse references whose mask misses clouds, some or all. Not of
-            the targets: nothing tells clouds there from change.
+        unmasked: Share of the clouded coarse references whose mask misses clouds, some or all. That
+            of a target does not: nothing tells clouds there from change.
         striped: Share of the scenes whose fine references have gaps in stripes.
         saturated: Share of the scenes in which bright pixels of all images are cut off.
     """
