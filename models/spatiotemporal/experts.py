@@ -112,8 +112,8 @@ def _plus(field: Map, level: Tensor) -> Map:
 def _mismatch(bank: Bank, coarse: Tensor) -> tuple[Tensor, Map, Map]:
     """What the coarse reference shows otherwise than the fine one: smoothed coarse, two maps."""
     coarse, known = filled(coarse)
-    seen = bank.smooth((coarse - weighted_mean(coarse, known)) * known, known, NOISE)
     weight = known * bank.fine_known
+    seen = bank.smooth((coarse - weighted_mean(coarse, weight)) * weight, weight, NOISE)
     off = (seen - bank.view) * weight
     off = off - weight * off.sum(dim=(1, 2), keepdim=True) / weight.sum().clamp(min=1)
     return seen, bank.map(off, weight, NOISE), bank.map(off, weight, _MISMATCH)

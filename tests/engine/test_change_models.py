@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from rasterfuse.models.spatiotemporal.change_model import bank_of, regress, unmix
+from rasterfuse.models.spatiotemporal.experts import experts_of
 from rasterfuse.models.spatiotemporal.filter_bank import Map, block_means, smooth
 from rasterfuse.models.spatiotemporal.reduced_pair import block_side, reduce_images
 
@@ -69,11 +70,11 @@ def plain_parts(fine, before, after):
     level, scale = (f(fine[:, known], axis=1)[:, None, None] for f in (np.mean, np.std))
     f = np.where(known, (fine - level) / scale, 0)
     d = (after - before) / scale
-    seen = np.isfinite(d).all(axis=0)
+    seen = np.isfinite(d).all(axis=0) & known
     mean = d[:, seen].mean(axis=1)[:, None, None]
     d = np.where(seen, d - mean, 0)
     view, quiet = plain_smooth(f, known, 0.5 * RATIO), plain_smooth(d, seen, 0.35 * RATIO)
-    return f, known, (known & seen).astype(float), mean, view, quiet
+    return f, known, seen.astype(float), mean, view, quiet
 
 
 @pytest.mark.parametrize("holes", [False, True], ids=["whole", "with gaps"])
@@ -119,6 +120,20 @@ def test_unmixing_is_that_of_plain_loops(rng, holes):
     expected = by_class + mean + plain_rest(left, weight)
     found = unmix(bank_of(pair), pair).at(torch.nan_to_num(pair.fine), 0, 0).numpy()
     np.testing.assert_allclose(found[:, known], expected[:, known], atol=2e-4)
+
+
+def test_a_cloud_of_the_fine_image_seen_by_the_coarse_one_changes_nothing_around(rng):
+    """The mask of the fine image tells of both; that of the coarse one may miss it."""
+    fine, before, after = images(rng, 3, holes=False)
+    fine[:, 3:9, 4:12] = np.nan
+    clear = experts_of(pair_of(fine, before, after))
+    before[:, 3:9, 4:12] += 500
+    cloudy = experts_of(pair_of(fine, before, after))
+    change = torch.from_numpy(after - before).float()
+    looks = torch.nan_to_num(pair_of(fine, before, after).fine)
+    one, other = (found.at(looks, change, 0, 0) for found in (clear, cloudy))
+    for name in ("E4", "E5", "E6", "D1", "D2", "D3", "mismatch", "wide mismatch"):
+        torch.testing.assert_close(one[name], other[name], msg=name)
 
 
 def test_what_is_hidden_weighs_nothing(rng):
