@@ -23,9 +23,9 @@ LOOKED_AT = (
     "Trained on simulated scenes only; no pixel of a real image. BOREAS 2001 was looked at while "
     "the ranges of the simulator, the loss, the learning rate of the gates, the experts, the "
     "weights of several pairs and the width of the intervals were chosen; the experts and the loss "
-    "also with a look at the simulated landscapes of the evaluation. So both figures are "
-    "optimistic. Neither the seed nor the step was chosen: the weights are the running mean at the "
-    "last step."
+    "also with a look at the simulated landscapes of the evaluation, and how the simulator draws "
+    "clouds with one at its Landsat-7 scene. So all these figures are optimistic. Neither the seed "
+    "nor the step was chosen: the weights are the running mean at the last step."
 )
 
 

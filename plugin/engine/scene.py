@@ -322,12 +322,9 @@ class Scene:
         return replace(view, sigma=math.sqrt(view.sigma**2 + more))
 
     def observe(
-        self,
-        image: Callable[[Tile], tuple[Tensor, Tensor]],
-        halo: int,
-        observation: ObservationModel,
-        progress: Progress,
-    ) -> Tensor:
+        self, image: Callable[[Tile], tuple[Tensor, Tensor]], halo: int,
+        observation: ObservationModel, progress: Progress,
+    ) -> Tensor:  # fmt: skip
         """(bands, cell_rows, cell_cols): what the cells see of an image made from every tile."""
         views = CellViews(self.cell_centres(), observation)
         windows = tile_windows(*self.shape, BLOCK // 2)

@@ -27,7 +27,8 @@ fast mode too, the trivial answers among them. † marks an error above that of 
 answer: there the method was not worth its time.
 
 RasterFuse Net, the usual strengths of GPX and the rule by which FSDAF takes fewer classes were made
-with a look at BOREAS and at simulated land, so their figures there are optimistic.
+with a look at BOREAS and at simulated land, the network also with one at the Landsat-7 scene, so
+their figures there are optimistic.
 """
 
 
