@@ -136,7 +136,6 @@ class SceneReader(Protocol):
 
     def cell_centres(self) -> Tensor:
         """(2, cells) row and column of the cells' centres in fine pixels, the corner at 0."""
-        ...
 
     def cell_positions(self, tile: Tile, shift: tuple[float, float] = (0.0, 0.0)) -> Tensor:
         """(2, rows, cols): where a tile's pixels lie among the cells, as row and column.

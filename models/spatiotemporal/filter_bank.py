@@ -50,18 +50,32 @@ class Map:
 
         The latter as the pixels of the map before and after each, and how far between them.
         """
-        pixels = torch.arange(start, start + count, dtype=torch.float64)
-        at = ((pixels + 0.5) / self.pixel - 0.5).clamp(0, size - 1)
-        before = at.floor().long()
-        after = (before + 1).clamp(max=size - 1)
+        before, after, between = steps_between(start, count, self.pixel, size)
         part = slice(int(before[0]), int(after[-1]) + 1)
-        device = self.values.device
-        between = (at - before).to(device, self.values.dtype)
-        return part, (before - part.start).to(device), (after - part.start).to(device), between
+        first, second = ((place - part.start).to(self.values.device) for place in (before, after))
+        return part, first, second, between.to(self.values)
 
     def to(self, device: torch.device) -> Map:
         """The same map on another device."""
         return Map(self.values.to(device), self.pixel)
+
+
+def steps_between(start: int, count: int, pixel: float, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Where fine pixels lie among large ones along an axis.
+
+    Args:
+        start: The first fine pixel; may lie outside.
+        count: How many.
+        pixel: Side of a large one in fine pixels.
+        size: How many large ones there are.
+
+    Returns:
+        (count,) the large pixels before and after each, and float64 how far between their middles.
+    """
+    pixels = torch.arange(start, start + count, dtype=torch.float64)
+    at = ((pixels + 0.5) / pixel - 0.5).clamp(0, size - 1)
+    before = at.floor().long()
+    return before, (before + 1).clamp(max=size - 1), at - before
 
 
 def smooth(values: Tensor, weight: Tensor, sigma: float, otherwise: float | Tensor = 0.0) -> Tensor:

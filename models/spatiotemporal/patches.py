@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .filter_bank import smooth
+from .filter_bank import smooth, steps_between
 
 _PARTS, _LEAST_PART = 3, 4  # parts along a side of a block, and fine pixels of the smallest one
 _MOST = 3_000_000  # blocks times bands; blocks of larger scenes are larger
@@ -264,11 +264,9 @@ class PatchChange:
         self, first: int, count: int, size: int, like: Tensor
     ) -> list[tuple[Tensor, Tensor]]:
         """Blocks before and after the pixels along an axis, and their weights."""
-        pixels = torch.arange(first, first + count, device=like.device)
-        at = ((pixels + 0.5) / self.side - 0.5).clamp(0, size - 1)
-        before = at.floor().long()
-        part = (at - before).to(like)
-        return [(before, 1 - part), ((before + 1).clamp(max=size - 1), part)]
+        before, after, part = steps_between(first, count, self.side, size)
+        part = part.to(like)
+        return [(before.to(like.device), 1 - part), (after.to(like.device), part)]
 
     def to(self, device: torch.device) -> PatchChange:
         """The same on another device."""

@@ -131,15 +131,14 @@ def lens_for(bands):
     return Lens(torch.ones(bands), waves)
 
 
-def sights_for(smooth, known, ratio, centres=None, kinds=None):
+def sights_for(smooth, known, ratio, kinds=None):
     """Cells of so many pixels that look at the patches of an image."""
     rows, cols = known.shape
     kinds = torch.unique(smooth.flatten(1).T[:6], dim=0) if kinds is None else kinds
     collector = PatchCollector(kinds, torch.eye(len(smooth)), (rows, cols), ratio)
     collector.add(smooth, known, 0, 0)
-    if centres is None:
-        down, across = (ratio * (torch.arange(size // ratio) + 0.5) for size in (rows, cols))
-        centres = torch.cartesian_prod(down, across).T
+    down, across = (ratio * (torch.arange(size // ratio) + 0.5) for size in (rows, cols))
+    centres = torch.cartesian_prod(down, across).T
     return PatchView(collector.patches(), centres, 0.4 * ratio)
 
 
