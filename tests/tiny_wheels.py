@@ -21,13 +21,16 @@ print(json.dumps({"missing": [], "trial": {"fault": fault}, "torch": torch.__ver
 """
 
 
-def write_wheel(folder: Path, name: str, version: str, files: Mapping[str, str]) -> Path:
+def write_wheel(
+    folder: Path, name: str, version: str, files: Mapping[str, str], needs: str = ""
+) -> Path:
     """A wheel with the given modules; ``files`` are paths below the package and their texts."""
     folder.mkdir(parents=True, exist_ok=True)
     info = f"{name}-{version}.dist-info"
     content = {f"{name}/__init__.py": f"__version__ = {version!r}\n"}
     content.update({f"{name}/{path}": text for path, text in files.items()})
-    content[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    content[f"{info}/METADATA"] = about + (f"Requires-Dist: {needs}\n" if needs else "")
     content[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     content[f"{info}/RECORD"] = "".join(f"{p},{_hash(t)},{len(t)}\n" for p, t in content.items())
     path = folder / f"{name}-{version}-py3-none-any.whl"

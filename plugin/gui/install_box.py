@@ -240,7 +240,7 @@ class _Steps(QWidget):
             PYTHON: self.tr("Python"),
             ENVIRONMENT: self.tr("Environment"),
             TORCH: f"torch {plan.build.torch}" + self._fetched(torch),
-            LIBRARIES: ", ".join(plan.libraries) + self._fetched(libraries),
+            LIBRARIES: ", ".join(plan.libraries + plan.extras) + self._fetched(libraries),
             PROBE: self.tr("Trial: compute, write and read a raster"),
         }
         for step, text in texts.items():

@@ -48,10 +48,14 @@ def test_from_the_systems_python_to_a_fused_raster(tmp_path, monkeypatch):
 def assert_nothing_else_changed(python):
     """The environment has what the lock says, on its own, and no installer is left behind."""
     code = (
-        "import json, sys, torch, rasterio, numba\nprint(json.dumps([sys.path, rasterio.__file__]))"
+        "import importlib.util, json, sys, torch, rasterio, numba\n"
+        "names = 'openvino', 'openvino_telemetry'\n"
+        "there = [importlib.util.find_spec(name) is not None for name in names]\n"
+        "print(json.dumps([sys.path, rasterio.__file__, there]))"
     )
     words = [python, "-I", "-c", code]
-    paths, module = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
+    paths, module, there = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
+    assert there == [True, False]
     assert module.startswith(str(Path(python).parents[1]))
     assert [path for path in paths if "/.local/" in path or path.startswith(sys.prefix)] == []
     left = {path.name for path in Path(python).parents[2].iterdir()}

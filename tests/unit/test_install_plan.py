@@ -87,6 +87,17 @@ def test_the_cpu_is_by_far_the_smallest_download():
     assert plan.standard(builds(machine)[0], wheels="folder").download_mb() == 0
 
 
+def test_only_the_build_for_the_cpu_of_a_pc_brings_a_runtime_for_networks_along():
+    machine = Machine("Linux", "x86_64", cards(((580, 95), ADA)))
+    plans = [plan.standard(build) for build in builds(machine)]
+    assert [found.extras for found in plans] == [()] * (len(plans) - 1) + [("openvino",)]
+    assert plan.standard(builds(Machine("Darwin", "arm64"))[0]).extras == ()
+    with_it, without = plans[-1], plan.Plan(plans[-1].build, lock=plans[-1].lock)
+    assert with_it.download_mb() == without.download_mb() + with_it.extras_mb[0]
+    assert with_it.disk_mb() == without.disk_mb() + with_it.extras_mb[1]
+    assert with_it.key != without.key
+
+
 def test_the_answer_of_nvidia_smi_is_read_and_nonsense_is_overlooked():
     answer = (
         "580.95.05, 12.0, NVIDIA GeForce RTX 5090\n 470.82, 6.1, Quadro P1000\n"
@@ -118,7 +129,7 @@ def test_all_that_the_lock_holds_is_pinned_for_every_python_from_3_10():
     for match in found:
         markers.setdefault(match[1], set()).add(match[2] or "")
     assert {name for name, seen in markers.items() if seen not in ({""}, {">=", "<"})} == set()
-    assert set(plan.LIBRARIES) <= set(markers)
+    assert {*plan.LIBRARIES, *plan.CPU_EXTRAS} <= set(markers)
     assert plan.pinned(text, "pip") in lines
 
 

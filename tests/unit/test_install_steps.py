@@ -97,6 +97,20 @@ def test_a_cancel_at_any_step_keeps_the_finished_ones_and_the_next_try_goes_on(t
     assert left_over(place) == []
 
 
+def test_an_extra_is_installed_without_what_it_asks_for(plan, place):
+    write_wheel(Path(plan.wheels), "tiny_extra", "1.0", {}, needs="never_heard_of")
+    assert attempt(replace(plan, extras=("tiny_extra",)), place)["torch"] == "1.0"
+    code = "import tiny_extra"
+    assert subprocess.run([place.current().python, "-c", code], check=False).returncode == 0
+
+
+def test_an_extra_that_is_not_to_be_had_is_done_without(plan, place):
+    assert attempt(replace(plan, extras=("tiny_extra",)), place)["torch"] == "1.0"
+    assert works(place)
+    assert "tiny_extra" in place.log.read_text(encoding="utf-8")
+    assert left_over(place) == []
+
+
 INSTALLER = """
     import os, sys
     sys.path.insert(0, {tests!r})

@@ -198,8 +198,7 @@ class _Installation:
                        "--cache-dir", str(self._place.cache)]  # fmt: skip
             run([uv, *_UV_INSTALL, *folders, version], self._around, PYTHON)
         except WorkerError as error:  # the log says more; there may be a Python on this machine
-            with open(self._place.log, "a", encoding="utf-8") as log:
-                log.write(error.sentence + "\n")
+            self._note(error)
         return bases.fetched(self._place.pythons)
 
     def _get_uv(self) -> str | None:
@@ -251,19 +250,37 @@ class _Installation:
         options = [*pip.from_folder(self._plan.wheels), *self._lock(), "-c", str(kept)]
         with self._undoable(LIBRARIES):
             self._install(LIBRARIES, [*self._plan.libraries, *options])
+            self._install_extras(options)
+
+    def _install_extras(self, options: Sequence[str]) -> None:
+        """Install what can be done without; not every machine or folder of wheels has it."""
+        if not self._plan.extras:
+            return
+        already = 1e6 * self._plan.libraries_mb[0]
+        try:
+            self._install(LIBRARIES, ["--no-deps", *self._plan.extras, *options], already)
+        except WorkerError as error:
+            if error.code not in (endings.NETWORK, endings.ABSENT):
+                raise
+            self._note(error)
+
+    def _note(self, error: WorkerError) -> None:
+        with open(self._place.log, "a", encoding="utf-8") as log:
+            log.write(error.sentence + "\n")
 
     def _lock(self) -> list[str]:
         path = self._place.tmp / "lock.txt"
         path.write_text(self._plan.lock, encoding="utf-8")
         return ["-c", str(path)]
 
-    def _install(self, step: str, arguments: Sequence[str]) -> None:
+    def _install(self, step: str, arguments: Sequence[str], already: float = 0.0) -> None:
+        """Let pip install something in a step that has fetched some bytes already."""
         expected = max(1e6 * self._plan.step_mb(step == TORCH)[0], 1.0)
         begin = sum(_SHARES[s] for s in STEPS[: STEPS.index(step)])
 
         def on_bytes(count: int) -> None:
             self._listener.on_fraction(
-                begin + _SHARES[step] * _UNPACKING * min(count / expected, 1.0)
+                begin + _SHARES[step] * _UNPACKING * min((already + count) / expected, 1.0)
             )
 
         bar = pip.progress_options(self._packages())
