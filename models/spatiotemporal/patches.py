@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..kernels.gauss_transform import gauss_transform
 from .filter_bank import smooth, steps_between
 
 _PARTS, _LEAST_PART = 3, 4  # parts along a side of a block, and fine pixels of the smallest one
@@ -68,35 +69,35 @@ class Patches:
         """(classes, rows, cols) bool, which patches have pixels."""
         return _of_blocks(self.counts) > 0
 
-    def seen(self, centres: Tensor, sigma: float) -> Sight:
+    def seen(self, centres: Tensor, sigma: float, wanted: str) -> Sight:
         """What cells see of the patches; arguments as of ``PatchView``."""
+        share, index = self._shares(centres, sigma)
+        colour, place = (part.flatten(0, 2)[index] for part in (self.colours, self.places))
+        alike = colour / (_ALIKE * math.sqrt(colour.shape[1] / 3))
+        reached = gauss_transform(share, torch.cat([place / _NEAR, alike], dim=1), wanted)
+        return Sight(reached, reached @ share.T, index)
+
+    def _shares(self, centres: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+        """(cells, patches) shares of what cells see, of those patches that any sees; which ones."""
         reach = math.ceil(_REACH * sigma / self.part)
         away = torch.arange(-reach, reach + 1)
-        (rows, down), (cols, across) = (
+        (rows, tops, down), (cols, lefts, across) = (
             _looked_at(centre / self.part, away, sigma / self.part, size)
             for centre, size in zip(centres, self.counts.shape[1:])
         )
-        kinds, _, width, _ = self.colours.shape
-        weight = (
-            self.counts[:, rows[:, :, None], cols[:, None]] * down[:, :, None] * across[:, None]
-        )
-        # Of the blocks around the cells; those without such pixels are left out below.
-        rows, cols = rows // _PARTS, cols // _PARTS
-        (top, height), (left, wide) = (_span(blocks) for blocks in (rows, cols))
-        block = (rows - top)[:, :, None] * wide + (cols - left)[:, None]
-        patch = block + height * wide * torch.arange(kinds)[:, None, None, None]
-        share = torch.zeros(len(rows), kinds * height * wide)
-        share.scatter_add_(1, *(part.transpose(0, 1).flatten(1) for part in (patch, weight)))
+        counts = self.counts[:, rows[:, :, None], cols[:, None]]
+        weight = (down @ counts @ across.mT).transpose(0, 1)  # (cells, kinds, blocks, blocks)
+        (top, height), (left, width) = (_span(blocks) for blocks in (tops, lefts))
+        block = (tops - top)[:, None, :, None] * width + (lefts - left)[:, None, None]
+        kinds, all_rows, all_cols, _ = self.colours.shape
+        patch = block + height * width * torch.arange(kinds)[:, None, None]
+        share = torch.zeros(len(rows), kinds * height * width)
+        share.scatter_add_(1, patch.flatten(1), weight.flatten(1))
         looked = (share.sum(dim=0) > 0).nonzero()[:, 0]
         share = share[:, looked]
-        share /= share.sum(dim=1, keepdim=True).clamp(min=1e-12)
-        kind, row, col = torch.unravel_index(looked, (kinds, height, wide))
-        index = (kind * self.colours.shape[1] + row + top) * width + col + left
-        colour, place = (part.flatten(0, 2)[index] for part in (self.colours, self.places))
-        alike = torch.cdist(colour, colour).square() / (2 * _ALIKE**2 * colour.shape[1] / 3)
-        near = torch.cdist(place, place).square() / (2 * _NEAR**2)
-        reached = share @ torch.exp(-alike - near)
-        return Sight(reached, reached @ share.T, index)
+        kind, row, col = torch.unravel_index(looked, (kinds, height, width))
+        index = (kind * all_rows + row + top) * all_cols + col + left
+        return share / share.sum(dim=1, keepdim=True).clamp(min=1e-12), index
 
 
 @dataclass(frozen=True)
@@ -107,15 +108,17 @@ class PatchView:
         patches: The patches.
         centres: (2, cells) rows and columns of where all cells look, in fine pixels.
         sigma: Of their PSF, likewise.
+        wanted: Back-end, as in a job.
     """
 
     patches: Patches
     centres: Tensor
     sigma: float
+    wanted: str
 
     def of(self, cells: Tensor) -> Sight:
         """What some cells see."""
-        return self.patches.seen(self.centres[:, cells], self.sigma)
+        return self.patches.seen(self.centres[:, cells], self.sigma, self.wanted)
 
 
 @dataclass(frozen=True)
@@ -133,13 +136,23 @@ class Sight:
     index: Tensor
 
 
-def _looked_at(at: Tensor, away: Tensor, sigma: float, size: int) -> tuple[Tensor, Tensor]:
-    """(cells, parts) parts around places along an axis and how they weigh, 0 beyond the scene."""
+def _looked_at(at: Tensor, away: Tensor, sigma: float, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What cells see along an axis.
+
+    Returns:
+        (cells, parts) the parts around them; (cells, blocks) the blocks of these; and (cells,
+        blocks, parts) how the parts weigh in them, 0 beyond the scene.
+    """
     parts = at.floor().long()[:, None] + away
     spread = max(sigma**2 - 1 / 12, 0.1)  # parts have a width themselves
     weight = torch.exp(-(parts + 0.5 - at[:, None]).square() / (2 * spread)).float()
-    inside = (parts >= 0) & (parts < size)
-    return parts.clamp(0, size - 1), weight * inside
+    weight = weight.where((parts >= 0) & (parts < size), 0.0)
+    parts = parts.clamp(0, size - 1)
+    own = parts // _PARTS
+    most = (len(away) + 1) // _PARTS + 1  # blocks that so many parts can be of
+    blocks = own[:, :1] + torch.arange(most)
+    of_blocks = weight[:, None] * (blocks[:, :, None] == own[:, None])
+    return parts, blocks.clamp(max=size // _PARTS - 1), of_blocks
 
 
 def _span(blocks: Tensor) -> tuple[int, int]:

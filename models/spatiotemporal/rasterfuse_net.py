@@ -89,7 +89,7 @@ class RasterfuseNet(FusionModel):
             scene.cell_samples(name) / look.scale[:, None, None]
             for name in ("coarse_target", f"coarse {number + 1}")
         )
-        sights = PatchView(patches.patches(), centres, view.sigma)
+        sights = PatchView(patches.patches(), centres, view.sigma, self.wanted_backend)
         return learn(pair, learn_process(lens, seen, target - reference, reference, sights))
 
     def _belief(self, scene: SceneReader) -> list[Tensor]:

@@ -139,7 +139,7 @@ def sights_for(smooth, known, ratio, kinds=None):
     collector.add(smooth, known, 0, 0)
     down, across = (ratio * (torch.arange(size // ratio) + 0.5) for size in (rows, cols))
     centres = torch.cartesian_prod(down, across).T
-    return PatchView(collector.patches(), centres, 0.4 * ratio)
+    return PatchView(collector.patches(), centres, 0.4 * ratio, "auto")
 
 
 def nothing_alike(rng, side):

@@ -94,10 +94,11 @@ def covariance(patches, centres, sigma):
     return share @ np.exp(-apart) @ share.T, share @ np.exp(-apart)
 
 
-def test_cells_share_what_the_definition_says(rng):
+@pytest.mark.parametrize("wanted", ["auto", "torch"])
+def test_cells_share_what_the_definition_says(rng, wanted):
     patches = collected(*scene(rng, 60, 48))
     centres, sigma = [(13.0, 9.5), (20.2, 9.1), (58.0, 44.0), (3.0, 47.0)], 6.0
-    sight = patches.seen(torch.tensor(centres).T, sigma)
+    sight = patches.seen(torch.tensor(centres).T, sigma, wanted)
     shared, reached = covariance(patches, centres, sigma)
     np.testing.assert_allclose(sight.shared.numpy(), shared, atol=0.01)
     np.testing.assert_allclose(sight.reached.numpy(), reached[:, sight.index.numpy()], atol=0.02)
@@ -106,14 +107,16 @@ def test_cells_share_what_the_definition_says(rng):
 
 def test_what_lies_beyond_the_scene_shares_nothing(rng):
     patches = collected(*scene(rng))
-    sight = patches.seen(torch.tensor([[20.0, -90.0], [15.0, 15.0]]), 4.0)
+    sight = patches.seen(torch.tensor([[20.0, -90.0], [15.0, 15.0]]), 4.0, "auto")
     assert sight.shared[0, 0] > 0.1
     assert sight.shared[1].abs().max() == 0
 
 
 def test_nothing_known_is_nothing_shared(rng):
     image, known = scene(rng)
-    sight = collected(image, torch.zeros_like(known)).seen(torch.tensor([[20.0], [15.0]]), 4.0)
+    sight = collected(image, torch.zeros_like(known)).seen(
+        torch.tensor([[20.0], [15.0]]), 4.0, "auto"
+    )
     assert sight.shared.abs().max() == 0
 
 

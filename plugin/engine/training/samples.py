@@ -141,7 +141,9 @@ def _learn(images: _Images, valid: Tensor, ratio: float) -> tuple[Learnt, tuple[
     seen = view.look(found.sigma, down.flatten(), across.flatten())
     seen = seen.reshape(-1, *inside.shape).where(inside, torch.nan)
     reference, target = images.cells / scale
-    sights = PatchView(patches.patches(), torch.stack([down, across]).flatten(1), found.sigma)
+    sights = PatchView(
+        patches.patches(), torch.stack([down, across]).flatten(1), found.sigma, "auto"
+    )
     process = learn_process(lens, seen, target - reference, reference, sights)
     return learn(displaced(pair, found.shift), process), found.shift
 
