@@ -47,6 +47,7 @@ class ModelCard:
         created: Day, YYYY-MM-DD.
         sensors: Of the images it was trained on, in words.
         bands: Of these images, in words.
+        wavelengths: Centres of these bands in nanometres; empty: not known.
         scale: Smallest and largest pixel size in metres of fine images that it is made for; None:
             of any size.
         dates: Days of the images, YYYY-MM-DD.
@@ -66,6 +67,7 @@ class ModelCard:
     created: str = ""
     sensors: tuple[str, ...] = ()
     bands: tuple[str, ...] = ()
+    wavelengths: tuple[float, ...] = ()
     scale: tuple[float, float] | None = None
     dates: tuple[str, ...] = ()
     ratio: tuple[float, float] | None = None
@@ -265,6 +267,11 @@ def _texts(value: Any) -> tuple[str, ...] | None:
     return tuple(value) if good else None
 
 
+def _numbers(value: Any) -> tuple[float, ...] | None:
+    found = [_number(item) for item in value] if isinstance(value, list) else [None]
+    return None if None in found else tuple(item for item in found if item is not None)
+
+
 def _range(value: Any) -> tuple[float, float] | None:
     if not isinstance(value, list) or len(value) != 2:
         return None
@@ -288,6 +295,7 @@ _READERS = {
     "int": _whole,
     "float": _number,
     "tuple[str, ...]": _texts,
+    "tuple[float, ...]": _numbers,
     "tuple[float, float] | None": _range,
     "Mapping[str, Any]": _object,
     "Mapping[str, Mapping[str, float]]": _figures,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .cards import Card
 
 VARIABLE = "RASTERFUSE_MODELS"
+_SAME_BAND = 0.1  # relative difference up to which bands of two sensors show much the same
 SHIPPED = Path(__file__).resolve().parent / "weights"
 
 Stamp = tuple[tuple[str, int, int], ...]
@@ -118,6 +119,7 @@ def about(model: ModelCard) -> str:
         f"Trained on {model.data or _what(model)}",
         f"Images of {', '.join(model.dates)}" if model.dates else "",
         f"Bands: {', '.join(model.bands)}" if model.bands else "",
+        f"Bands at {_nanometres(model.wavelengths)}" if model.wavelengths else "",
         f"Made for pixels of {_span(model.scale)} m" if model.scale else "",
         f"Made for coarse pixels {_span(model.ratio)} times as large" if model.ratio else "",
         f"Licence: {model.licence}" if model.licence else "",
@@ -140,14 +142,39 @@ def figures(model: ModelCard) -> Iterator[str]:
         yield f"On images kept aside: {name} {value:.4g}{beside}"
 
 
-def misfits(card: Card, label: str, metres: float | None) -> Iterator[str]:
-    """What a user should know before a model is used on an image with pixels of that size."""
-    scale = card.trained.scale if card.trained else None
+def misfits(
+    card: Card, label: str, metres: float | None, wavelengths: Sequence[float | None] = ()
+) -> Iterator[str]:
+    """What a user should know before a model is used on an image.
+
+    Args:
+        card: Of the model.
+        label: Names the image.
+        metres: Size of its pixels, None when not known.
+        wavelengths: Of its bands in nanometres, None where not known.
+    """
+    if card.trained is None:
+        return
+    known, scale = card.trained.wavelengths, card.trained.scale
+    others = [
+        length
+        for length in wavelengths
+        if known and length and all(abs(length - one) > _SAME_BAND * one for one in known)
+    ]
+    if others:
+        yield (
+            f"{label} has bands at {_nanometres(others)}; {card.name} was trained on bands at "
+            f"{_nanometres(known)}. Look at the result with care."
+        )
     if scale is not None and metres and not scale[0] <= metres <= scale[1]:
         yield (
             f"The pixels of {label} measure {metres:.3g} m; {card.name} is made for pixels of "
             f"{_span(scale)} m. Look at the result with care."
         )
+
+
+def _nanometres(wavelengths: Sequence[float]) -> str:
+    return ", ".join(f"{length:.0f}" for length in wavelengths) + " nm"
 
 
 def _check_id(

@@ -234,7 +234,7 @@ def _grids(job: Job, card: Card, infos: Mapping[str, RasterInfo]) -> Iterator[Fi
     coarse = "coarse_target" if card.family == "spatiotemporal" else "multispectral"
     if coarse in infos and coarse in job.sources:
         yield from _ratio(job, card, coarse, infos[coarse], fine)
-    for sentence in misfits(card, fine.label, fine.metres):
+    for sentence in misfits(card, fine.label, fine.metres, fine.wavelengths):
         yield Finding(WARNING, "model", sentence)
     yield from _swapped(job, infos, fine)
     window = Window(0, 0, fine.height, fine.width)

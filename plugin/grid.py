@@ -37,6 +37,7 @@ class RasterInfo:
         pixel: Pixel size (x, y) in units of the fine image's CRS.
         same_crs: Whether the CRS equals the fine image's.
         unit: About how many metres a unit of the CRS has; None where it does not say.
+        wavelengths: Of the bands that are used, in nanometres; None where not known.
     """
 
     label: str
@@ -51,6 +52,7 @@ class RasterInfo:
     pixel: tuple[float, float]
     same_crs: bool = True
     unit: float | None = None
+    wavelengths: tuple[float | None, ...] = ()
 
     @property
     def georeferenced(self) -> bool:

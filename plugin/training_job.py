@@ -5,6 +5,7 @@ All doors build it and the worker runs it, as with ``job.py``. Standard library 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -45,6 +46,8 @@ class TrainingJob(reading.PlainData):
         device: ``auto``, ``cpu``, ``cuda`` …
         simulate: Share of simulated scenes among the samples, 0 to 1; with 1 no pairs are needed.
         resume: Go on with the same training where it was stopped.
+        wavelengths: Of the fine images' bands in nanometres; empty: not known. Goes into the model
+            card.
         licence: Of the images, hence of the model; goes into the model card.
         notes: On the images; goes into the model card.
     """
@@ -56,13 +59,14 @@ class TrainingJob(reading.PlainData):
     start_from: str | None = None
     minutes: float = 10.0
     steps: int | None = None
-    patch: int = 128
+    patch: int = 48
     batch: int | None = None
     seed: int = 0
     validation: float = 0.2
     device: str = "auto"
     simulate: float = 0.0
     resume: bool = True
+    wavelengths: tuple[float, ...] = ()
     licence: str = ""
     notes: str = ""
     kind: str = KIND
@@ -172,6 +176,7 @@ class TrainingJob(reading.PlainData):
             device=reading.text(raw, "device", "auto"),
             simulate=_number(raw, "simulate"),
             resume=reading.flag(raw, "resume", True),
+            wavelengths=_wavelengths(raw.get("wavelengths", [])),
             licence=_remark(raw, "licence"),
             notes=_remark(raw, "notes"),
             kind=reading.choice(raw, "kind", (KIND,)),
@@ -194,6 +199,18 @@ def job_of(raw: Any) -> AnyJob:
 def _number(raw: dict[str, Any], key: str) -> float:
     value = reading.number(raw.get(key), key)
     return float(getattr(TrainingJob, key)) if value is None else value
+
+
+def _wavelengths(value: Any) -> tuple[float, ...]:
+    good = isinstance(value, list) and all(
+        type(item) in (int, float) and 0 < item < math.inf for item in value
+    )
+    if not good:
+        raise InputError(
+            f"The job's wavelengths are {shown(value)}. Give numbers of nanometres, as in "
+            "[482, 655]."
+        )
+    return tuple(map(float, value))
 
 
 def _seed(value: Any) -> int:

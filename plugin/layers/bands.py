@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from qgis.core import QgsMapLayer, QgsRasterLayer
 
 from ...models.errors import InputError
+from ..job import RasterSource
 from .files import plain_path, source_path
 from .header import BandHeader, read_header
 from .spectrum import Spectral, spectral_bands
@@ -90,6 +91,18 @@ def bands_of(raster: QgsRasterLayer | str | os.PathLike[str]) -> list[Spectral]:
     # QGIS puts the number before the name: "Band 1: red".
     headers = [BandHeader(name.partition(": ")[2] or name) for name in names]
     return spectral_bands(headers, (raster.name(),))
+
+
+def wavelengths_of(source: RasterSource) -> tuple[float | None, ...]:
+    """Of the bands that a job uses of a file, in nanometres; None where not known.
+
+    Raises:
+        RasterReadError: It cannot be opened.
+    """
+    known = _bands_of_file(source.path, (source.name,))
+    return tuple(
+        known[band - 1].wavelength for band in _existing(source.bands, known) or _all(known)
+    )
 
 
 def _bands_of_file(path: str, hints: Iterable[str]) -> list[Spectral]:

@@ -17,6 +17,7 @@ from ...models.errors import InputError, RasterReadError
 from ..checks import ERROR, Finding, check_job, place_of
 from ..grid import Extent, RasterInfo, apply, bounds, pixel_size
 from ..job import Job, RasterSource
+from .bands import wavelengths_of
 from .header import Header, crs_name, read_header, same_crs, unit_metres
 
 _STEPS = 20  # points per side of the image that are transformed: curved sides bulge
@@ -89,6 +90,7 @@ def raster_info(source: RasterSource, header: Header, grid: Header | None) -> Ra
         pixel=pixel,
         same_crs=grid is None or same_crs(header.wkt, grid.wkt),
         unit=unit_metres(header.wkt),
+        wavelengths=wavelengths_of(source),
     )
 
 

@@ -15,6 +15,7 @@ from ..checks import BEYOND, ERROR, INFO, Finding
 from ..job import Job, ReferencePair, parse_date
 from ..model_store import new_model_path
 from ..training_job import TrainingJob
+from .bands import wavelengths_of
 from .header import quiet_gdal
 from .inspect import inspect
 from .request import Image, guess_date, source_of, with_matched_bands
@@ -125,12 +126,15 @@ def build_training_job(
     pairs = [(match.coarse, match.fine) for match in matches if match.coarse is not None]
     if pairs:
         _, pairs = with_matched_bands({"coarse_target": pairs[0][0]}, pairs)
+    sources = tuple(ReferencePair(source_of(one), source_of(other)) for one, other in pairs)
+    known = wavelengths_of(sources[0].fine) if sources else ()
     return TrainingJob(
         method=card.method or card.id,
-        pairs=tuple(ReferencePair(source_of(one), source_of(other)) for one, other in pairs),
+        pairs=sources,
         output=os.path.abspath(output) if output else new_model_path(name),
         name=name.strip(),
         start_from=_model_path(start) if start else card.model_file,
+        wavelengths=() if None in known else tuple(length for length in known if length),
         **settings,
     )
 

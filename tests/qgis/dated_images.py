@@ -9,7 +9,7 @@ LEFT, TOP, FINE, RATIO = 500_000.0, 5_000_000.0, 30.0, 8
 DAYS = ("20240512", "20240628", "20240715", "20240901")
 
 
-def write_dated(folder, days=DAYS, side=96, bands=2, shift=0.0):
+def write_dated(folder, days=DAYS, side=96, bands=2, shift=0.0, names=()):
     """Two folders; fields brighten from day to day and the coarse images see their means."""
     generator = np.random.default_rng(5)
     fields = generator.uniform(500, 2500, (bands, side // 8, side // 8))
@@ -26,5 +26,5 @@ def write_dated(folder, days=DAYS, side=96, bands=2, shift=0.0):
         ):
             place = (LEFT + shift, pixel, 0.0, TOP, 0.0, -pixel)
             path = folder / kind / f"{kind}_{day}.tif"
-            write_raster(path, values.round().astype("int16"), place, nodata=-9999)
+            write_raster(path, values.round().astype("int16"), place, nodata=-9999, names=names)
     return folder

@@ -77,6 +77,7 @@ def test_a_job_names_every_pair_with_its_day_and_a_free_file(dated, models_folde
     assert [pair.date for pair in job.pairs] == [iso(day) for day in DAYS]
     assert (job.name, job.minutes, job.seed) == ("My fields", 3, 9)
     assert job.output == str(models_folder / "my_fields.safetensors")
+    assert job.wavelengths == ()  # the images do not say
     assert inspect_training(job) == []
 
 
@@ -226,6 +227,19 @@ def test_a_file_that_is_no_model_is_refused_and_qgis_starts_with_it(
     before = len(provider.algorithms())
     provider.refreshAlgorithms()
     assert len(provider.algorithms()) == before
+
+
+def test_bands_of_another_sensor_than_trained_on_are_warned_of_with_the_numbers(
+    models_folder, tmp_path
+):
+    other = write_model(models_folder / "a.safetensors", wavelengths=[482.0, 561.0, 2200.0])
+    named = write_dated(tmp_path, names=("655 nm", "865 nm"))
+    job = build_training_job(METHOD, matched(named), "Fields")
+    assert job.wavelengths == (655.0, 865.0)
+    said = " ".join(item.sentence for item in inspect_training(replace(job, start_from=other)))
+    assert (
+        "has bands at 655, 865 nm; Fields of 2024 was trained on bands at 482, 561, 2200 nm" in said
+    )
 
 
 def test_pixels_of_another_size_than_trained_on_are_warned_of_with_the_numbers(

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from rasterfuse.models.cards import find_card
+from rasterfuse.models.model_file import ModelCard
 from rasterfuse.plugin.checks import (
     ERROR,
     INFO,
@@ -50,6 +51,24 @@ def fusion(tmp_path):
         str(tmp_path / "out.tif"),
     )
     return job, {"coarse_target": COARSE, "coarse 1": COARSE, "fine 1": FINE}
+
+
+def model_of_red_and_green():
+    model = ModelCard("fields", "Fields", "starfm", wavelengths=(560.0, 655.0))
+    return replace(find_card("starfm"), name="Fields", trained=model)
+
+
+@pytest.mark.parametrize(
+    ("wavelengths", "others"),
+    [((482.0, 655.0, 865.0), "482, 865 nm"), ((545.0, 690.0, None), ""), ((), "")],
+)
+def test_bands_that_a_model_has_not_seen_are_named(fusion, wavelengths, others):
+    job, infos = fusion
+    infos["fine 1"] = replace(FINE, wavelengths=wavelengths)
+    said = [found.sentence for found in check_job(job, model_of_red_and_green(), infos)]
+    expected = f"f1.tif has bands at {others}; Fields was trained on bands at 560, 655 nm."
+    assert any(expected in sentence for sentence in said) == bool(others)
+    assert any("trained on bands" in sentence for sentence in said) == bool(others)
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ model_cards = st.builds(
     method=st.just(METHOD),
     sensors=st.lists(words, max_size=3).map(tuple),
     bands=st.lists(words, max_size=3).map(tuple),
+    wavelengths=st.lists(finite, max_size=3).map(tuple),
     scale=st.none() | spans,
     ratio=st.none() | spans,
     dates=st.lists(words, max_size=3).map(tuple),

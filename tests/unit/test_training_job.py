@@ -41,6 +41,7 @@ jobs = st.builds(
     device=texts,
     simulate=st.floats(0, 1),
     resume=st.booleans(),
+    wavelengths=st.lists(st.floats(1, 1e5), max_size=3).map(tuple),
     licence=st.just("") | texts,
     notes=st.just("") | texts,
 )
@@ -94,6 +95,9 @@ BAD = [
     (spoil(simulate=-0.1), "simulate is -0.1"),
     (spoil(steps=0), "steps is 0. Give a whole number above 0"),
     (spoil(batch=1.5), "batch is 1.5"),
+    (spoil(wavelengths=482), "wavelengths are 482. Give numbers of nanometres"),
+    (spoil(wavelengths=[482, "red"]), "Give numbers of nanometres"),
+    (spoil(wavelengths=[-1]), "Give numbers of nanometres"),
     (spoil(patch=8), "patch is 8. Give a value from 16 to 1024"),
     (spoil(seed=-1), "seed is -1"),
     (spoil(resume="yes"), "resume is 'yes'. Give true or false"),

@@ -40,6 +40,7 @@ def _card(
         method=job.method,
         created=date.today().isoformat(),
         bands=(f"{series.bands}",) if series else (),
+        wavelengths=job.wavelengths,
         scale=_around(series.metres) if series and series.metres else None,
         dates=tuple(sorted({pair.date for pair in job.pairs if pair.date})),
         ratio=_around(series.ratio) if series else None,
