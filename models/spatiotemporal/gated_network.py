@@ -1,8 +1,9 @@
 """The network of ``rasterfuse_net``: how far to believe each expert, at every place.
 
 Every band of a scene is one sample, so their number and order do not matter; bands meet only in
-means over the scene's bands. It works on half the resolution, with a deeper part on a quarter of
-it, and adds detail where the fine image has some.
+means over the scene's bands. It works on half the resolution, looks at the pixels next to each, and
+adds detail where the fine image has some. Looking farther was tried and gained nothing: experts
+know the cells around, and fields the patches.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from torch.nn import functional
 
 from .network_inputs import CHANNELS, EXPERTS, PLACE, SCALARS, doubled
 
-ALIGNED = 4  # fine pixels to which a window must be aligned in the scene
-HALO = 42  # fine pixels that a pixel's answer depends on, at most, from the planes
+ALIGNED = 2  # fine pixels to which a window must be aligned in the scene
+HALO = 8  # fine pixels that a pixel's answer depends on, at most, from the planes
 QUIETEST, LOUDEST = -8.0, 2.0  # logarithms of the variance
 
 _LINEAR = ("mismatch", "wide mismatch", "missed")
@@ -23,43 +24,37 @@ _QUICK = 4.0  # by which the gates learn faster than the other layers
 
 
 class _Block(nn.Module):
-    """Two convolutions added to what goes in; adds nothing before it is trained."""
+    """Adds to every pixel what it and the mean of the scene's bands tell; nothing untrained."""
 
-    def __init__(self, width: int, dilation: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation)
-        self.second = _zeroed(nn.Conv2d(width, width, 3, padding=1))
+        self.first = nn.Conv2d(width, width, 1)
+        self.own = _zeroed(nn.Conv2d(width, width, 1))
+        self.shared = _zeroed(nn.Conv2d(width, width, 1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(functional.gelu(self.first(x)))
+    def forward(self, x: Tensor, bands: int | None) -> Tensor:
+        hidden = functional.gelu(self.first(x))
+        # Linear, so the mean may come last: OpenVINO cannot add a single image to all bands in a
+        # convolution.
+        return x + self.own(hidden) + _mean_of_bands(self.shared(hidden), bands)
 
 
 class GatedNetwork(nn.Module):
     """Weights of experts, corrections and log-variance for all bands of one or several scenes.
 
     Args:
-        width: Channels at half the resolution.
-        deep: Channels at a quarter of it.
-        blocks: Residual blocks at half the resolution.
-        deep_blocks: At a quarter.
+        width: Channels inside.
+        blocks: How many.
     """
 
     calibration: Tensor
     channels, scalars = len(CHANNELS), len(SCALARS)
 
-    def __init__(
-        self, width: int = 32, deep: int = 48, blocks: int = 1, deep_blocks: int = 3
-    ) -> None:
+    def __init__(self, width: int = 48, blocks: int = 3) -> None:
         super().__init__()
-        self.settings = {
-            "width": width, "deep": deep, "blocks": blocks, "deep_blocks": deep_blocks
-        }  # fmt: skip
+        self.settings = {"width": width, "blocks": blocks}
         self.stem = nn.Conv2d(len(CHANNELS) + len(SCALARS), width, 3, padding=1)
-        self.blocks = nn.ModuleList(_Block(width, 1) for _ in range(blocks))
-        self.down = nn.Conv2d(width, deep, 2, stride=2)
-        self.deep_blocks = nn.ModuleList(_Block(deep, 1 + n % 2) for n in range(deep_blocks))
-        self.mixing = nn.ModuleList(_zeroed(nn.Conv2d(deep, deep, 1)) for _ in range(deep_blocks))
-        self.up = nn.Conv2d(deep, width, 1)
+        self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
         self.gate = _zeroed(nn.Conv2d(width, len(EXPERTS) + len(_LINEAR) + 2, 1))
         self.fine = _zeroed(nn.Conv2d(width, 8, 3, padding=1))
         with torch.no_grad():
@@ -73,33 +68,25 @@ class GatedNetwork(nn.Module):
         """Change and its log-variance.
 
         Args:
-            planes: (samples, channels, rows / 2, cols / 2), see ``network_inputs``; rows and
-                columns of this are even.
+            planes: (samples, channels, rows / 2, cols / 2), see ``network_inputs``.
             scalars: (samples, scalars).
             bands: Successive samples that are the bands of one scene; None: all are.
 
         Returns:
             (samples, 2, rows, cols), in standard deviations of the fine reference.
         """
-        shared = scalars[:, :, None, None].expand(-1, -1, planes.shape[2], planes.shape[3])
-        x = self.stem(torch.cat([planes, shared], dim=1))
+        everywhere = scalars[:, :, None, None].expand(-1, -1, planes.shape[2], planes.shape[3])
+        x = self.stem(torch.cat([planes, everywhere], dim=1))
         for block in self.blocks:
-            x = block(x)
-        deep = self.down(x)
-        for block, mixing in zip(self.deep_blocks, self.mixing):
-            deep = block(deep)
-            # Linear, so the mean may come last: OpenVINO cannot add a single image to all bands in
-            # a convolution.
-            deep = deep + _mean_of_bands(mixing(deep), bands)
-        x = functional.gelu(x + doubled(self.up(deep)))
+            x = block(x, bands)
+        x = functional.gelu(x)
         gates, fine = self.gate(x).float(), self.fine(x).float()
         return self._answer(planes.float(), gates, functional.pixel_shuffle(fine, 2))
 
     def _answer(self, planes: Tensor, gates: Tensor, fine: Tensor) -> Tensor:
         count = len(EXPERTS)
-        believed = ((_QUICK * gates[:, :count]).softmax(dim=1) * experts(planes)).sum(
-            dim=1, keepdim=True
-        )
+        shares = (_QUICK * gates[:, :count]).softmax(dim=1)
+        believed = (shares * experts(planes)).sum(dim=1, keepdim=True)
         for number, name in enumerate(_LINEAR):
             place = PLACE[name]
             believed = believed + gates[:, count + number, None] * planes[:, place, None]

@@ -198,9 +198,8 @@ def _network(settings: Mapping[str, Any], tensors: dict[str, Tensor]) -> GatedNe
         ValueError: There are fewer tensors than blocks.
         TypeError, RuntimeError, OverflowError: A name or size is another one.
     """
-    for key in ("blocks", "deep_blocks"):
-        if settings.get(key, 0) > len(tensors):
-            raise ValueError(f"{key} is {settings[key]}, but there are {len(tensors)} tensors.")
+    if settings.get("blocks", 0) > len(tensors):
+        raise ValueError(f"There are {len(tensors)} tensors for {settings['blocks']} blocks.")
     with torch.device("meta"):  # has sizes, but no memory
         network = GatedNetwork(**settings)
     network.load_state_dict(tensors, assign=True)

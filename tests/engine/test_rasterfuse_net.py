@@ -161,7 +161,7 @@ def test_weights_of_another_network_are_refused(model_file):
 
 
 @pytest.mark.parametrize(
-    "sizes", [{"width": 10**6}, {"deep": 10**30}, {"blocks": 10**12}, {"width": -1}], ids=str
+    "sizes", [{"width": 10**6}, {"width": 10**30}, {"blocks": 10**12}, {"width": -1}], ids=str
 )
 def test_a_network_of_absurd_size_is_refused_without_taking_its_memory(model_file, sizes):
     """A width of a million would take 36 TB, and more blocks than there are tensors for ever."""

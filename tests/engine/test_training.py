@@ -49,6 +49,7 @@ def job(rasters, rng):
     return TrainingJob(
         "rasterfuse_net", tuple(pairs), str(rasters.folder / "mine.safetensors"), "Mine",
         steps=12, patch=32, batch=6, seed=3, validation=0.3, device="cpu",
+        wavelengths=(655.0, 865.0),
     )  # fmt: skip
 
 
@@ -73,6 +74,7 @@ def test_a_miniature_training_lowers_the_error_and_leaves_a_model(job, tmp_path)
     card = read_model_card(job.output)
     assert (card.id, card.method, card.name) == ("mine", "rasterfuse_net", "Mine")
     assert card.dates == DAYS
+    assert card.wavelengths == (655.0, 865.0)
     assert card.ratio[0] < 8 < card.ratio[1]
     assert card.metrics == metrics
     assert leftovers(job) == ["mine.safetensors", "untrained.safetensors"]
@@ -172,9 +174,9 @@ def test_nothing_that_is_kept_aside_is_learnt_from(job):
     assert series.aside
     # The two earlier dates as targets of the two others each, left of the line and the strip.
     pixels = sum(sample.known.numel() for sample in series.training)
-    assert pixels == 4 * 128 * 80  # 128 * 0.7 - 8 = 81.6, in whole fours
+    assert pixels == 4 * 128 * 80  # 128 * 0.7 - 8 = 81.6, in whole twos
     # The last date as the target of both others, right of them.
-    assert sum(sample.known.numel() for sample in series.aside) == 2 * 128 * 28
+    assert sum(sample.known.numel() for sample in series.aside) == 2 * 128 * 30
 
 
 def test_pairs_of_one_day_are_too_little(job):

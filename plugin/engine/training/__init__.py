@@ -30,9 +30,9 @@ from .verdict import judge
 OnProgress = Callable[..., None]
 IsCancelled = Callable[[], bool]
 
-_BATCH = 32
+_BATCH = 128
 _RATE, _GENTLE_RATE = 2e-3, 5e-4  # from random weights, and from trained ones
-_SCENES, _SCENES_ASIDE, _EVERY = 160, 16, 4  # simulated; steps after which one is replaced
+_SCENES, _SCENES_ASIDE, _EVERY = 128, 16, 5  # simulated; steps after which one is replaced
 _THREADS = 2  # that draw scenes
 _STATE = ".training"  # what the name of the state on disk ends with
 

@@ -11,14 +11,14 @@ from .batches import Batch
 
 TRIVIAL = ("no change", "mean", "change", "D2")
 _USUAL = ("D2", "process")
-_GRADIENT, _LIKELIHOOD = 0.15, 0.1  # weights beside the error's
+_LIKELIHOOD = 0.1  # weight beside the error's
+_KNEE = 3.0  # of the usual error, from which an error counts less than by its square
 _LEAST, _MOST = 0.05, 1.5  # standard deviations within which the experts' error counts
 _EDGE = 4  # pixels along the border of a patch, where the network sees less
 
 
 def loss(answer: Tensor, batch: Batch) -> Tensor:
-    """Huber loss relative to the error of the better of two experts, its gradient's, and the
-    likelihood.
+    """Pseudo-Huber loss relative to the error of the better of two experts, and the likelihood.
 
     Args:
         answer: (samples, 2, rows, cols) from the network.
@@ -28,14 +28,9 @@ def loss(answer: Tensor, batch: Batch) -> Tensor:
     known = batch.known[:, inner, inner]
     change, doubt = answer[:, 0, inner, inner], answer[:, 1, inner, inner]
     off = (change - batch.change[:, inner, inner]) * known
-    error = off / usual_error(batch).clamp(_LEAST, _MOST)[:, None, None]
+    error = off / (_KNEE * usual_error(batch).clamp(_LEAST, _MOST)[:, None, None])
     count = known.sum().clamp(min=1)
-    total = 2 * ((error.square() + 1).sqrt() - 1).sum() / count
-    for dim in (1, 2):
-        both = known.narrow(dim, 1, known.shape[dim] - 1) * known.narrow(
-            dim, 0, known.shape[dim] - 1
-        )
-        total = total + _GRADIENT * (error.diff(dim=dim).abs() * both).sum() / count
+    total = 2 * _KNEE**2 * ((error.square() + 1).sqrt() - 1).sum() / count
     likelihood = 0.5 * (doubt + off.detach().square() * torch.exp(-doubt)) * known
     return total + _LIKELIHOOD * likelihood.sum() / count
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ....models.spatiotemporal.gated_network import ALIGNED
 from ..simulate_training import TrainingScene, draw_scene
+from ..simulation.fields import between_log
 from .samples import Sample, samples_of
 
 Draw = Callable[[np.random.Generator], TrainingScene]
@@ -39,10 +41,15 @@ _GOOD: dict[str, Any] = {
 }
 
 
+# Rows and columns of a scene: of few cells the experts learn little, of many much.
+_SIDES = (192.0, 576.0)
+
+
 def draw_usual(rng: np.random.Generator) -> TrainingScene:
     """Draw a scene as ``rasterfuse_net`` learns from."""
     good = rng.random() < _GOOD_SHARE
-    return draw_scene(rng, **{**_RANGES, **(_GOOD if good else {})})
+    size = ALIGNED * round(between_log(rng, _SIDES) / ALIGNED)
+    return draw_scene(rng, size, **{**_RANGES, **(_GOOD if good else {})})
 
 
 class Simulated:

@@ -22,7 +22,7 @@ from .losses import loss
 from .samples import Sample
 from .scores import Score, score
 
-_DECAY, _CLIP, _AVERAGE = 1e-3, 1.0, 0.995  # of the weights; of the gradient; of the mean weights
+_DECAY, _CLIP, _AVERAGE = 0.03, 1.0, 0.995  # of the weights; of the gradient; of the mean weights
 _WARM_UP, _LAST_RATE = 60, 0.03  # steps; share of the learning rate at the end
 _TIMED = 12  # steps by which the time of all is told
 _VALIDATIONS = 16  # in all of a training
