@@ -25,8 +25,8 @@ LOOKED_AT = (
     "weights of several pairs and the width of the intervals were chosen; the experts and the loss "
     "also with a look at the simulated landscapes of the evaluation, and how the simulator draws "
     "clouds with one at its Landsat-7 scene. Shape of the network, its gates and size of the "
-    "patches: by simulated scenes kept aside, then likewise. So all these figures are optimistic. Neither the "
-    "seed nor the step was chosen: the weights are the running mean at the last step."
+    "patches: by simulated scenes kept aside, then likewise. So all these figures are optimistic. "
+    "Neither the seed nor the step was chosen: the weights are the running mean at the last step."
 )
 
 
