@@ -143,7 +143,7 @@ def figures(model: ModelCard) -> Iterator[str]:
 
 
 def misfits(
-    card: Card, label: str, metres: float | None, wavelengths: Sequence[float | None] = ()
+    card: Card, label: str, metres: float | None, wavelengths: Sequence[float | None]
 ) -> Iterator[str]:
     """What a user should know before a model is used on an image.
 

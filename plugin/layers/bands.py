@@ -11,7 +11,7 @@ from qgis.core import QgsMapLayer, QgsRasterLayer
 from ...models.errors import InputError
 from ..job import RasterSource
 from .files import plain_path, source_path
-from .header import BandHeader, read_header
+from .header import BandHeader, Header, read_header
 from .spectrum import Spectral, spectral_bands
 
 # Bands of two sensors that see the same differ by less than this (blue of MODIS and Sentinel-2, 469
@@ -93,20 +93,19 @@ def bands_of(raster: QgsRasterLayer | str | os.PathLike[str]) -> list[Spectral]:
     return spectral_bands(headers, (raster.name(),))
 
 
-def wavelengths_of(source: RasterSource) -> tuple[float | None, ...]:
-    """Of the bands that a job uses of a file, in nanometres; None where not known.
-
-    Raises:
-        RasterReadError: It cannot be opened.
-    """
-    known = _bands_of_file(source.path, (source.name,))
+def wavelengths_of(source: RasterSource, header: Header) -> tuple[float | None, ...]:
+    """Of the bands that a job uses of a file, in nanometres; None where not known."""
+    known = _bands_of_header(header, source.path, (source.name,))
     return tuple(
         known[band - 1].wavelength for band in _existing(source.bands, known) or _all(known)
     )
 
 
 def _bands_of_file(path: str, hints: Iterable[str]) -> list[Spectral]:
-    header = read_header(path)
+    return _bands_of_header(read_header(path), path, hints)
+
+
+def _bands_of_header(header: Header, path: str, hints: Iterable[str]) -> list[Spectral]:
     tags = (header.tags.get(name, "") for name in _SENSOR_TAGS)
     last = path.replace("\\", "/").rsplit("/", 1)[-1]
     inside = path.rsplit(":", 1)[-1] if '"' in path or path.count(":") > 1 else ""

@@ -90,7 +90,7 @@ def raster_info(source: RasterSource, header: Header, grid: Header | None) -> Ra
         pixel=pixel,
         same_crs=grid is None or same_crs(header.wkt, grid.wkt),
         unit=unit_metres(header.wkt),
-        wavelengths=wavelengths_of(source),
+        wavelengths=wavelengths_of(source, header),
     )
 
 

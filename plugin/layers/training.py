@@ -16,7 +16,7 @@ from ..job import Job, ReferencePair, parse_date
 from ..model_store import new_model_path
 from ..training_job import TrainingJob
 from .bands import wavelengths_of
-from .header import quiet_gdal
+from .header import quiet_gdal, read_header
 from .inspect import inspect
 from .request import Image, guess_date, source_of, with_matched_bands
 
@@ -127,7 +127,8 @@ def build_training_job(
     if pairs:
         _, pairs = with_matched_bands({"coarse_target": pairs[0][0]}, pairs)
     sources = tuple(ReferencePair(source_of(one), source_of(other)) for one, other in pairs)
-    known = wavelengths_of(sources[0].fine) if sources else ()
+    fine = sources[0].fine if sources else None
+    known = wavelengths_of(fine, read_header(fine.path, fine.label)) if fine else ()
     return TrainingJob(
         method=card.method or card.id,
         pairs=sources,
