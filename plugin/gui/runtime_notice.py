@@ -76,9 +76,11 @@ class RuntimeNotice(QObject):
             self._installer.install(outlook.builds[0], "", qgis_network())
 
     def _look_again(self) -> None:
+        """Add what could be installed; a notice without that stays, also under the mouse."""
         status = self._status
         idle = not self._installer.is_running() and self._installer.error is None
-        if idle and status is not None and not status.ready:
+        chosen = explicit(settings.worker_python())
+        if idle and not chosen and status is not None and not status.ready:
             self._show_missing(status)
 
     def _show_installing(self) -> None:

@@ -202,10 +202,14 @@ def test_another_folder_is_remembered_and_looked_at(page, monkeypatch, qtbot, tm
 
 
 def press(qtbot, bar, text):
-    buttons = [b for item in bar.items() for b in item.findChildren(QPushButton)]
-    button = next(button for button in buttons if button.text() == text)
-    qtbot.waitUntil(button.isVisible, timeout=RUN_MS)
-    click(qtbot, button)
+    """Press a button of a notice; the notice may be replaced while it is waited for."""
+
+    def find_button():
+        buttons = [b for item in bar.items() for b in item.findChildren(QPushButton)]
+        return next((b for b in buttons if b.text() == text and b.isVisible()), None)
+
+    qtbot.waitUntil(lambda: find_button() is not None, timeout=RUN_MS)
+    click(qtbot, find_button())
 
 
 def notice(dialog):
