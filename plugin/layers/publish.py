@@ -27,8 +27,9 @@ from qgis.PyQt.QtCore import QCoreApplication, QDateTime, Qt
 from ...models.cards import Card, find_card
 from ...models.errors import FusionError, InputError, OutputError
 from ..job import Job, RasterSource
-from .bands import bands_of
+from .bands import wavelengths_of
 from .files import origin_of, plain_path, source_path
+from .header import read_header
 from .report import number
 from .style import copy_style, fresh_style, ramp_style
 
@@ -189,20 +190,16 @@ def _style(
     numbers = source.bands or tuple(range(1, layer.bandCount() + 1))
     bands = {band: position for position, band in enumerate(numbers, 1)}
     if model is None or not copy_style(layer, model, bands):
-        fresh_style(layer, _wavelengths(source, bands))
+        fresh_style(layer, _wavelengths(source))
 
 
-def _wavelengths(source: RasterSource, bands: Mapping[int, int]) -> dict[int, float]:
+def _wavelengths(source: RasterSource) -> dict[int, float]:
     """What is known of the result's bands from the image that it takes them from."""
     try:
-        known = bands_of(source.path)
+        known = wavelengths_of(source, read_header(source.path, source.label))
     except FusionError:
         return {}
-    return {
-        bands[band]: item.wavelength
-        for band, item in enumerate(known, 1)
-        if band in bands and item.wavelength is not None
-    }
+    return {band: found for band, found in enumerate(known, 1) if found is not None}
 
 
 def _rasters(project: QgsProject) -> Iterator[QgsRasterLayer]:
