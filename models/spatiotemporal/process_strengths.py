@@ -5,6 +5,8 @@ The kernel and its seven hyperparameters are those of ``gaussian_process``.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -15,9 +17,11 @@ from .patches import PatchView, Sight
 # and what is tried below, were chosen on BOREAS 2001 and on simulated land.
 PRIOR_MEAN = torch.tensor([-3.0, -1.0, -3.0, 1.5, -1.5, 0.2, -2.5], dtype=torch.float64)
 _PRIOR_SPREAD = torch.tensor([2.0, 2.0, 2.0, 0.5, 2.0, 0.4, 2.0], dtype=torch.float64)
-# Logarithms of the noise, and of a4 and a5 of which the best are taken.
+# Logarithms of the noise, and of a4 and a5 of which the best are taken; and of another a1, taken
+# where it is better by so much: where noise hides it, a small difference is luck.
 _NOISES = (0.0, -1.5, -3.0, -4.5, -6.0)
 _RESTS = tuple((a4, a5) for a4 in (-1.5, 0.0) for a5 in (-30.0, -1.0, 0.0))
+_LINEAR, _BETTER = -1.0, 0.02
 _TRIED = 16  # blocks that they are tried on
 
 
@@ -78,7 +82,7 @@ def _posterior(
 def likely_hyperparameters(
     views: Views, shape: tuple[int, int], values: Tensor, noise: Tensor, patches: PatchView
 ) -> list[Tensor]:
-    """(8,) hyperparameters of every band: the prior's, with the best noise, a4 and a5 of a few.
+    """(8,) hyperparameters of every band: the prior's, with the best noise, a1, a4 and a5 of a few.
 
     Best is what tells cells best from the others of their block, over some blocks (leave-one-out
     prediction; Rasmussen & Williams, 5.4.2).
@@ -88,38 +92,71 @@ def likely_hyperparameters(
     number = torch.arange(shape[0] * shape[1]).reshape(shape)
     usable = usable_cells(views, values).reshape(shape)
     blocks = list(blocks_of(shape))
-    missed = torch.zeros(len(values), len(_RESTS) * len(_NOISES), dtype=torch.float64)
+    shown = []
     for block in torch.randperm(len(blocks), generator=torch.Generator().manual_seed(0))[:_TRIED]:
         rows, cols, _ = blocks[int(block)]
         data = number[rows, cols][usable[rows, cols]]
         if len(data) > 1:
-            missed += _missed(views.take(data), values[:, data], noise, patches.of(data))
-    tried = [_with(rests, level) for rests in _RESTS for level in _NOISES]
-    return [tried[int(best)] for best in missed.argmin(dim=1)]
-
-
-def _with(rests: tuple[float, float], noise: float) -> Tensor:
-    """(8,) the prior's hyperparameters with others of the rests and the noise."""
-    log = torch.cat([PRIOR_MEAN, PRIOR_MEAN.new_zeros(1)])
-    log[4], log[7] = rests
-    log[6] = noise
-    return log
-
-
-def _missed(views: Views, values: Tensor, noise: Tensor, sight: Sight) -> Tensor:
-    """(bands, rests and noises) sums of squares by which cells of a block are missed.
-
-    One decomposition serves all bands and noises.
-    """
-    parts = parts_of(views, views)
-    scale = values.square().mean(dim=1).clamp(min=1e-24)
-    levels = torch.tensor(_NOISES, dtype=torch.float64).exp() + (noise / scale)[:, None] + 1e-6
+            shown.append(_Shown(views.take(data), values[:, data], noise, patches.of(data)))
+    first, missed = _best(shown, [_prior(a4, a5) for a4, a5 in _RESTS], len(values))
     found = []
-    for rests in _RESTS:
-        covariance = kernel_of(_with(rests, 0.0), parts, sight).double()
-        sizes, vectors = torch.linalg.eigh(covariance)
-        inverse = 1 / (sizes.clamp(min=0) + levels[:, :, None])  # (bands, noises, cells)
-        alpha = inverse * (values.double() @ vectors)[:, None]
-        off = (alpha @ vectors.T) / (inverse @ vectors.square().T)
-        found.append(off.square().sum(dim=2))
-    return torch.cat(found, dim=1)
+    for band, (log, least) in enumerate(zip(first, missed)):
+        [other], [less] = _best([part.band(band) for part in shown], [_with(log, 0, _LINEAR)], 1)
+        found.append(other if less < (1 - _BETTER) * least else log)
+    return found
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A block that hyperparameters are tried on, as of ``coefficient_fields``."""
+
+    views: Views
+    values: Tensor
+    noise: Tensor
+    sight: Sight
+
+    def band(self, number: int) -> _Shown:
+        """With one band alone."""
+        one = slice(number, number + 1)
+        return _Shown(self.views, self.values[one], self.noise[one], self.sight)
+
+    def missed(self, logs: list[Tensor]) -> Tensor:
+        """(bands, hyperparameters, noises) sums of squares by which its cells are missed.
+
+        One decomposition serves all bands and noises.
+        """
+        parts = parts_of(self.views, self.views)
+        scale = self.values.square().mean(dim=1).clamp(min=1e-24)
+        levels = torch.tensor(_NOISES, dtype=torch.float64).exp()
+        levels = levels + (self.noise / scale)[:, None] + 1e-6
+        found = []
+        for log in logs:
+            covariance = kernel_of(log, parts, self.sight).double()
+            sizes, vectors = torch.linalg.eigh(covariance)
+            inverse = 1 / (sizes.clamp(min=0) + levels[:, :, None])  # (bands, noises, cells)
+            alpha = inverse * (self.values.double() @ vectors)[:, None]
+            off = (alpha @ vectors.T) / (inverse @ vectors.square().T)
+            found.append(off.square().sum(dim=2))
+        return torch.stack(found, dim=1)
+
+
+def _best(shown: list[_Shown], logs: list[Tensor], bands: int) -> tuple[list[Tensor], Tensor]:
+    """The best of some hyperparameters with the best noise for every band; by what they miss."""
+    none = torch.zeros(bands, len(logs), len(_NOISES), dtype=torch.float64)
+    missed = sum((part.missed(logs) for part in shown), none).flatten(1)
+    least, best = missed.min(dim=1)
+    tried = [_with(log, 6, noise) for log in logs for noise in _NOISES]
+    return [tried[int(number)] for number in best], least
+
+
+def _prior(a4: float, a5: float) -> Tensor:
+    """(8,) the prior's hyperparameters with others of the rests."""
+    log = torch.cat([PRIOR_MEAN, PRIOR_MEAN.new_zeros(1)])
+    return _with(_with(log, 4, a4), 7, a5)
+
+
+def _with(log: Tensor, place: int, value: float) -> Tensor:
+    """The same with another value at a place."""
+    log = log.clone()
+    log[place] = value
+    return log

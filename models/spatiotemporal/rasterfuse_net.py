@@ -1,4 +1,4 @@
-"""RasterFuse Net: a small network that chooses among experts at every place."""
+"""RasterFuse Net: small networks that choose among experts at every place."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ _LEAST = 0.02  # standard deviations: a smaller change than this is none
 
 
 class RasterfuseNet(FusionModel):
-    """Fine reference + a change chosen among experts by a network; our own method.
+    """Fine reference + a change chosen among experts by small networks; our own method.
 
     Experts are estimates of the change computed on the scene itself: none, the mean, the coarse
     one, smoothed ones, regressions on what the fine image shows, and a Gaussian process. From all
-    of them the network tells how far to believe each in every place, corrects the sum, and tells
-    its own error. Several pairs are weighted by the inverse of the variance so told, of their
-    change and their days.
+    of them each network tells how far to believe each in every place, corrects the sum, and tells
+    its own error. Their mean counts, and the process beside it, the more the better it tells coarse
+    pixels from the others. Several pairs are weighted by the inverse of the variance so told, of
+    their change and their days, in every band with a look at the others.
 
     Shapes and units:
         coarse_target: (bands, rows, cols), coarse image on the fine grid, the fine image's unit.
@@ -121,7 +122,7 @@ class RasterfuseNet(FusionModel):
             fine = tile["fine_references"][number]
             valid = tile.masks["fine_references"][number].all(dim=0)
             change, variance = self._change(tile, learnt, number, valid)
-            weight = valid * self._weights[number][:, None, None] / variance
+            weight = valid * pooled(self._weights[number][:, None, None] / variance)
             total = total + weight * (fine + change)
             doubt = doubt + weight * variance.sqrt()
             weights = weights + weight
@@ -153,6 +154,15 @@ class RasterfuseNet(FusionModel):
         mean = learnt.mean * learnt.experts.look.scale
         change = torch.where(learnt.plain[:, None, None], mean[:, None, None], found[:, 0] * scale)
         return change, found[:, 1].exp() * scale.square()
+
+
+def pooled(weight: Tensor) -> Tensor:
+    """(bands, ...) weights of a pair, of which half is what their own band says, half what all say.
+
+    Of how far two pairs are to be trusted one band alone tells little.
+    """
+    log = weight.log()
+    return (0.5 * (log + log.mean(dim=0))).exp()
 
 
 @lru_cache(maxsize=2)
@@ -198,8 +208,9 @@ def _network(settings: Mapping[str, Any], tensors: dict[str, Tensor]) -> GatedNe
         ValueError: There are fewer tensors than blocks.
         TypeError, RuntimeError, OverflowError: A name or size is another one.
     """
-    if settings.get("blocks", 0) > len(tensors):
-        raise ValueError(f"There are {len(tensors)} tensors for {settings['blocks']} blocks.")
+    blocks = settings.get("blocks", 1) * settings.get("members", 1)
+    if blocks > len(tensors):
+        raise ValueError(f"There are {len(tensors)} tensors for {blocks} blocks.")
     with torch.device("meta"):  # has sizes, but no memory
         network = GatedNetwork(**settings)
     network.load_state_dict(tensors, assign=True)

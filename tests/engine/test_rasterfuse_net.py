@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from rasterfuse.models.model_file import ModelCard
 from rasterfuse.models.network_runtime import runner
 from rasterfuse.models.spatiotemporal.gated_network import HALO, GatedNetwork, experts
 from rasterfuse.models.spatiotemporal.network_inputs import CHANNELS, EXPERTS, SCALARS
-from rasterfuse.models.spatiotemporal.rasterfuse_net import load_network
+from rasterfuse.models.spatiotemporal.rasterfuse_net import load_network, pooled
 from rasterfuse.models.weights import load_weights, save_model
 from rasterfuse.plugin.engine.simulate_training import CoarseCells, TrainingScene
 from rasterfuse.plugin.engine.training.samples import samples_of
@@ -103,19 +104,40 @@ def test_at_the_edge_of_what_is_hidden_the_process_tells_what_is_known(rng):
     assert (part - whole).square().mean().sqrt() < 0.35 * whole.std()
 
 
-def test_an_untrained_network_mixes_the_experts_and_trusts_the_smoothed_change_most(rng):
-    fine, before, after = images(rng)
-    sample = sample_of(fine, before, after)
-    planes, scalars = sample.planes.float(), sample.scalars
+def enlarged(image):
+    """(samples, rows, cols) at twice the resolution."""
+    return torch.nn.functional.interpolate(
+        image[:, None], scale_factor=2, mode="bilinear", align_corners=False
+    )[:, 0]
+
+
+@pytest.mark.parametrize(("foretold", "share"), [(-0.2, 0.0), (0.5, 0.55 / 8), (1.0, 0.55)])
+def test_an_untrained_network_trusts_the_smoothed_change_most_and_the_process_as_the_scene_says(
+    rng, foretold, share
+):
+    sample = sample_of(*images(rng))
+    planes, scalars = sample.planes.float(), sample.scalars.clone()
+    scalars[:, SCALARS.index("foretold by the process")] = foretold
     with torch.no_grad():
         found = GatedNetwork()(planes, scalars)[:, 0]
     weights = torch.zeros(len(EXPERTS))
     weights[EXPERTS.index("D2")] = 1.5
-    mixed = torch.tensordot(weights.softmax(0), experts(planes).transpose(0, 1), dims=1)
-    expected = torch.nn.functional.interpolate(
-        mixed[:, None], scale_factor=2, mode="bilinear", align_corners=False
-    )[:, 0]
-    torch.testing.assert_close(found, expected)
+    answers = experts(planes).transpose(0, 1)
+    mixed = enlarged(torch.tensordot(weights.softmax(0), answers, dims=1))
+    detail = [CHANNELS.index(f"detail of the process {number}") for number in range(4)]
+    process = enlarged(answers[EXPERTS.index("process")])
+    process += torch.nn.functional.pixel_shuffle(planes[:, detail], 2)[:, 0]
+    torch.testing.assert_close(found, (1 - share) * mixed + share * process)
+
+
+def test_the_mean_of_the_members_answers():
+    network = random_network()
+    planes, scalars = torch.randn(3, len(CHANNELS), 20, 24), torch.zeros(3, len(SCALARS))
+    with torch.no_grad():
+        found, alone = network(planes, scalars), network.alone(planes, scalars)
+    assert len(alone) == 2
+    assert (alone[0] - alone[1]).abs().mean() > 0.1  # they are not the same
+    torch.testing.assert_close(found, (alone[0] + alone[1]) / 2)
 
 
 @pytest.mark.parametrize("bands", [1, 2, 7])
@@ -161,8 +183,13 @@ def test_weights_of_another_network_are_refused(model_file):
 
 
 @pytest.mark.parametrize(
-    "sizes", [{"width": 10**6}, {"width": 10**30}, {"blocks": 10**12}, {"width": -1}], ids=str
-)
+    "sizes",
+    [
+        {"width": 10**6}, {"width": 10**30}, {"blocks": 10**12}, {"members": 10**12},
+        {"members": 0}, {"width": -1},
+    ],
+    ids=str,
+)  # fmt: skip
 def test_a_network_of_absurd_size_is_refused_without_taking_its_memory(model_file, sizes):
     """A width of a million would take 36 TB, and more blocks than there are tensors for ever."""
     card = ModelCard("mine", "Mine", "rasterfuse_net", network=sizes)
@@ -175,7 +202,7 @@ def test_a_network_of_absurd_size_is_refused_without_taking_its_memory(model_fil
 
 def test_weights_that_are_no_numbers_are_refused(model_file):
     tensors = load_weights(model_file)
-    tensors["stem.weight"][0, 0, 0, 0] = torch.nan
+    tensors["members.1.stem.weight"][0, 0, 0, 0] = torch.nan
     card = ModelCard("mine", "Mine", "rasterfuse_net", network=random_network().settings)
     save_model(model_file, card, tensors)
     with pytest.raises(ModelFileError, match="no numbers"):
@@ -216,6 +243,14 @@ def test_a_trained_model_gives_the_same_with_any_tiles(rasters, rng, model_file)
     whole, _ = rasters.fuse(job)
     tiled, _ = rasters.fuse(replace(job, limits=replace(job.limits, tile=37)))
     np.testing.assert_allclose(tiled, whole, rtol=0, atol=1e-4 * np.ptp(whole))
+
+
+def test_a_pair_counts_in_every_band_also_by_what_the_others_say_whatever_their_units():
+    first, second = torch.tensor([8.0, 1.0]), torch.tensor([2.0, 1.0])
+    # 4 times as much in the first band, as much in the second: twice as much in all.
+    expected = torch.tensor([math.sqrt(4 * 2), math.sqrt(1 * 2)])
+    for unit in (torch.tensor([1.0, 1.0]), torch.tensor([1e8, 1e-9])):
+        torch.testing.assert_close(pooled(first * unit) / pooled(second * unit), expected)
 
 
 def test_the_report_names_the_backend(rasters, rng):

@@ -149,8 +149,8 @@ class Trainer:
         for group in self._optimiser.param_groups:
             group["lr"] = self._rate()
         with precision(self._device):
-            answer = self.network(batch.planes, batch.scalars, batch.bands)
-        value = loss(answer.float(), batch)
+            answers = self.network.alone(batch.planes, batch.scalars, batch.bands)
+        value = torch.stack([loss(answer.float(), batch) for answer in answers]).mean()
         if torch.isfinite(value):
             self._optimiser.zero_grad()
             value.backward()
