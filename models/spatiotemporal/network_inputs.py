@@ -42,6 +42,8 @@ SIGNED_SCALAR = SCALARS.index("mean")
 _MEASURED = (*SIGNED, PLACE["usual miss"], PLACE["texture"])
 _MEASURED_SCALARS = tuple(SCALARS.index(name) for name in ("size", "mean"))
 
+# Lower and upper ends of what simulated scenes hold: beyond, a network would only guess.
+_HELD = (("correlation", 0.5, 1.0), ("spread", -0.4, 0.4))
 _MEAN = slice(SCALARS.index("mean"), SCALARS.index("mean") + 1)
 _DIFFERENT = slice(PLACE[EXPERTS[0]], PLACE[EXPERTS[0]] + len(EXPERTS) - 2)
 _LARGE = 4.0  # standard deviations: a change of this size is not that much larger than the image
@@ -126,6 +128,8 @@ class Learnt:
             planes[:, PLACE[name]] = found[name]
         planes[:, _DIFFERENT] -= found["D2"][:, None]
         scalars = torch.cat([self.experts.scalars, self.process.foretold[:, None]], dim=1)
+        for name, low, high in _HELD:
+            scalars[:, SCALARS.index(name)].clamp_(low, high)
         if (self.unit != 1).any():
             planes[:, _MEASURED] /= self.unit[:, None, None, None]
             scalars[:, _MEASURED_SCALARS] /= self.unit[:, None]

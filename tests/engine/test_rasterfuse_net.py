@@ -140,6 +140,14 @@ def test_the_mean_of_the_members_answers():
     torch.testing.assert_close(found, (alone[0] + alone[1]) / 2)
 
 
+def test_how_little_images_have_in_common_is_told_no_worse_than_networks_have_seen_it(rng):
+    """Else they guess: one was off by twice as much as the smoothed change."""
+    fine, before, after = images(rng)
+    told = dict(zip(SCALARS, sample_of(fine, -3 * before, after).scalars.T))
+    assert (told["correlation"] == 0.5).all()
+    assert (told["spread"] == 0.4).all()
+
+
 @pytest.mark.parametrize("bands", [1, 2, 7])
 def test_any_number_of_bands_is_taken(rng, bands):
     found = answer(random_network(), *images(rng, bands))
