@@ -274,6 +274,8 @@ def test_the_best_of_the_tried_strengths_tells_left_out_cells_best(rng):
     found = likely_hyperparameters(views, (6, 6), values, noise, sights)
     # What the bands tell alone needs hardly any noise; what nothing tells, much.
     assert found[0][6] < found[1][6]
+    # A stronger linear part is taken where it tells cells clearly better, not by luck.
+    assert [float(log[0]) for log in found] == [-1.0, float(PRIOR_MEAN[0])]
     for log, band in zip(found, values.numpy()):
         best = np.square(missed_when_left_out(log.numpy(), views, band, 0.0, shared)).sum()
         for rest, patches, level in itertools.product((-1.5, 0.0), (-30.0, 0.0), (0.0, -3.0, -6.0)):
