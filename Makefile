@@ -108,7 +108,7 @@ test-matrix: ## the tests in the QGIS of other Debian releases (needs root), kep
 package: ## ZIP for plugins.qgis.org in build/dist; STRICT=1 fails on open questions
 	@$(PYTHON) tools/package.py $(if $(STRICT),--strict)
 
-train-net: setup ## train the weights of rasterfuse_net anew, from simulated scenes (40 minutes)
+train-net: setup ## train the weights of rasterfuse_net anew, from simulated scenes (under an hour)
 	@$(IN_WORKER) PYTHONPATH=build/plugins $(WORKER) tools/train_net.py \
 		models/weights/rasterfuse_net.safetensors $(ARGS)
 

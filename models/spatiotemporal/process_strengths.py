@@ -97,56 +97,60 @@ def likely_hyperparameters(
         rows, cols, _ = blocks[int(block)]
         data = number[rows, cols][usable[rows, cols]]
         if len(data) > 1:
-            shown.append(_Shown(views.take(data), values[:, data], noise, patches.of(data)))
-    first, missed = _best(shown, [_prior(a4, a5) for a4, a5 in _RESTS], len(values))
+            shown.append(_Shown.of(views.take(data), values[:, data], noise, patches.of(data)))
+
+    def missed_with(log: Tensor) -> Tensor:
+        none = torch.zeros(len(values), len(_NOISES), dtype=torch.float64)
+        return sum((part.missed(log) for part in shown), none)
+
+    logs = [_prior(a4, a5) for a4, a5 in _RESTS]
+    missed = torch.stack([missed_with(log) for log in logs], dim=1)
+    best = missed.amin(dim=2).argmin(dim=1).tolist()
+    others = {rest: _with(logs[rest], 0, _LINEAR) for rest in set(best)}
+    less = {rest: missed_with(log) for rest, log in others.items()}
     found = []
-    for band, (log, least) in enumerate(zip(first, missed)):
-        [other], [less] = _best([part.band(band) for part in shown], [_with(log, 0, _LINEAR)], 1)
-        found.append(other if less < (1 - _BETTER) * least else log)
+    for band, rest in enumerate(best):
+        log, off = logs[rest], missed[band, rest]
+        if less[rest][band].min() < (1 - _BETTER) * off.min():
+            log, off = others[rest], less[rest][band]
+        found.append(_with(log, 6, _NOISES[int(off.argmin())]))
     return found
 
 
 @dataclass(frozen=True)
 class _Shown:
-    """A block that hyperparameters are tried on, as of ``coefficient_fields``."""
+    """A block that hyperparameters are tried on.
 
-    views: Views
+    Attributes:
+        parts: Of its kernel.
+        values: (bands, cells) float64.
+        levels: (bands, noises) variances that are tried.
+        sight: What its cells see of patches.
+    """
+
+    parts: tuple[Tensor, Tensor, Tensor]
     values: Tensor
-    noise: Tensor
+    levels: Tensor
     sight: Sight
 
-    def band(self, number: int) -> _Shown:
-        """With one band alone."""
-        one = slice(number, number + 1)
-        return _Shown(self.views, self.values[one], self.noise[one], self.sight)
+    @classmethod
+    def of(cls, views: Views, values: Tensor, noise: Tensor, sight: Sight) -> _Shown:
+        """From what its cells see, as of ``coefficient_fields``."""
+        scale = values.square().mean(dim=1).clamp(min=1e-24)
+        levels = torch.tensor(_NOISES, dtype=torch.float64).exp() + (noise / scale)[:, None] + 1e-6
+        return cls(parts_of(views, views), values.double(), levels, sight)
 
-    def missed(self, logs: list[Tensor]) -> Tensor:
-        """(bands, hyperparameters, noises) sums of squares by which its cells are missed.
+    def missed(self, log: Tensor) -> Tensor:
+        """(bands, noises) sums of squares by which its cells are missed.
 
         One decomposition serves all bands and noises.
         """
-        parts = parts_of(self.views, self.views)
-        scale = self.values.square().mean(dim=1).clamp(min=1e-24)
-        levels = torch.tensor(_NOISES, dtype=torch.float64).exp()
-        levels = levels + (self.noise / scale)[:, None] + 1e-6
-        found = []
-        for log in logs:
-            covariance = kernel_of(log, parts, self.sight).double()
-            sizes, vectors = torch.linalg.eigh(covariance)
-            inverse = 1 / (sizes.clamp(min=0) + levels[:, :, None])  # (bands, noises, cells)
-            alpha = inverse * (self.values.double() @ vectors)[:, None]
-            off = (alpha @ vectors.T) / (inverse @ vectors.square().T)
-            found.append(off.square().sum(dim=2))
-        return torch.stack(found, dim=1)
-
-
-def _best(shown: list[_Shown], logs: list[Tensor], bands: int) -> tuple[list[Tensor], Tensor]:
-    """The best of some hyperparameters with the best noise for every band; by what they miss."""
-    none = torch.zeros(bands, len(logs), len(_NOISES), dtype=torch.float64)
-    missed = sum((part.missed(logs) for part in shown), none).flatten(1)
-    least, best = missed.min(dim=1)
-    tried = [_with(log, 6, noise) for log in logs for noise in _NOISES]
-    return [tried[int(number)] for number in best], least
+        covariance = kernel_of(log, self.parts, self.sight).double()
+        sizes, vectors = torch.linalg.eigh(covariance)
+        inverse = 1 / (sizes.clamp(min=0) + self.levels[:, :, None])  # (bands, noises, cells)
+        alpha = inverse * (self.values @ vectors)[:, None]
+        off = (alpha @ vectors.T) / (inverse @ vectors.square().T)
+        return off.square().sum(dim=2)
 
 
 def _prior(a4: float, a5: float) -> Tensor:
